@@ -1,0 +1,325 @@
+"""One WebSocket connection, as tasks see it.
+
+A send waits for room, where it may be cancelled; then the message is encoded and handed to the transport without a
+checkpoint in between. A receive takes a message and then may yield, but is not cancelled any more. So what a cancelled call
+has done is either nothing or all of it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+
+from trio_websocket._endpoint import Endpoint
+from trio_websocket._exceptions import CloseReason, ConnectionClosed
+from trio_websocket._kernel import Buffer
+from trio_websocket._link import Link
+from trio_websocket._turns import turns_of_this_run
+from trio_websocket.protocol import Headers, Message, Role
+
+__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_within", "guard"]
+
+logger = logging.getLogger("trio-websocket")
+
+# Seconds that a close may take when its task is cancelled.
+CANCEL_GRACE = 2.0
+
+# RFC 6455 §7.4.1; 1005 is a close frame without a code, as browsers send it by default.
+_NORMAL = frozenset({1000, 1001, 1005})
+
+
+class WebSocketConnection(trio.abc.AsyncResource):
+    """A WebSocket connection, client's or server's.
+
+    You get one from `open_websocket_url` and its kin, or from `WebSocketRequest.accept`. Any number of tasks may send and
+    receive; each message goes to one receiver. `async with connection:` closes it at the end, and
+    `async for message in connection:` receives until it closes.
+
+    Received messages wait in a queue of `message_queue_size`. While it is full nothing more is read: the peer is slowed
+    down, and pongs and the peer's close wait behind the messages, as they do on the wire. Only while a `ping` waits is the
+    queue filled past that number, up to `message_queue_bytes`.
+    """
+
+    def __init__(
+        self, link: Link, *, path: str, subprotocol: str | None, handshake_headers: Headers
+    ) -> None:
+        self._link = link
+        self._path = path
+        self._subprotocol = subprotocol
+        self._handshake_headers = handshake_headers
+        self._turns = turns_of_this_run()
+        self._send_lock = trio.StrictFIFOLock()  # held by whoever waits for room first
+        self._close_timed_out = False
+        logger.info("%s: open, %s, %s to %s", self, ascii(path), self.local, self.remote)
+
+    def __str__(self) -> str:
+        return self._link.name
+
+    def __repr__(self) -> str:
+        return f"<WebSocketConnection {self._link.name} {self._link.session.state.value}>"
+
+    # ------------------------------------------------------------------------------------------------ what it is
+
+    @property
+    def closed(self) -> CloseReason | None:
+        """Why the connection closes or closed, or None while it is open (RFC 6455 §7.1.5, §7.1.6)."""
+        return self._link.session.close_reason
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this is the client's end."""
+        return self._link.session.role is Role.CLIENT
+
+    @property
+    def is_server(self) -> bool:
+        """Whether this is the server's end."""
+        return self._link.session.role is Role.SERVER
+
+    @property
+    def local(self) -> Endpoint | str:
+        """Our address, or a text where the transport has none."""
+        return self._link.transport.local
+
+    @property
+    def remote(self) -> Endpoint | str:
+        """The peer's address, or a text where the transport has none."""
+        return self._link.transport.remote
+
+    @property
+    def path(self) -> str:
+        """The requested path, with its query."""
+        return self._path
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol that both ends agreed on, or None (RFC 6455 §1.9)."""
+        return self._subprotocol
+
+    @property
+    def handshake_headers(self) -> Headers:
+        """The headers that the peer sent in the opening handshake: pairs of bytes, lower-case names."""
+        return self._handshake_headers
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds between the latest answered ping and its pong, or None before the first."""
+        return self._link.latency
+
+    # ---------------------------------------------------------------------------------------------------- sending
+
+    async def send_message(self, message: Message) -> None:
+        """Send a message: `str` as text, bytes-like data as binary (RFC 6455 §5.6).
+
+        Waits while more than `write_backlog` bytes wait for the peer. When it returns, the message was handed over as a
+        whole; the transport sends it in order, whatever happens to this task.
+
+        Args:
+            message: Of any size; a `bytearray` or `memoryview` must not change before this returns.
+
+        Raises:
+            ValueError: `message` is of another type, or text that has no UTF-8 form.
+            ConnectionClosed: The connection is closed or closing.
+
+        Cancelling is safe: a cancelled call has sent nothing. Several tasks may send; those that have to wait are served in
+        the order in which they came.
+        """
+        self._check_open()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._send_lock.locked() or not self._link.has_room_to_send():
+            async with self._send_lock:
+                await self._link.wait_room_to_send()
+                self._commit(message)
+        else:
+            self._commit(message)
+        await self._yield_if_due()
+
+    def send_message_nowait(self, message: Message) -> None:
+        """Send a message if it need not wait.
+
+        Raises:
+            trio.WouldBlock: More than `write_backlog` bytes wait for the peer, or another task waits to send.
+            ValueError: As `send_message`.
+            ConnectionClosed: The connection is closed or closing.
+        """
+        self._check_open()
+        if self._send_lock.locked() or not self._link.has_room_to_send():
+            raise trio.WouldBlock
+        self._commit(message)
+
+    async def ping(self, payload: Buffer | None = None) -> float:
+        """Send a ping and wait for its pong (RFC 6455 §5.5.2); a pong also answers all earlier pings.
+
+        Args:
+            payload: At most 125 bytes; None for four random ones.
+
+        Returns:
+            The seconds from ping to pong.
+
+        Raises:
+            ValueError: The payload is too long, or a ping with the same one waits already.
+            ConnectionClosed: The connection is closed, or closes meanwhile.
+
+        Cancelling is safe; the ping may have been sent. Several tasks may ping.
+        """
+        link = self._link
+        payload = link.pings.new_payload() if payload is None else bytes(memoryview(payload))
+        self._check_ping(payload)
+        await link.wait_room_to_send()
+        self._check_ping(payload)
+        link.session.send_ping(payload)
+        ping = link.pings.add(payload)
+        try:
+            link.flush()
+            link.pull()
+            await ping.wait()
+        finally:
+            link.pings.remove(payload)
+        if ping.latency is None:
+            raise link.make_closed()
+        return ping.latency
+
+    def _check_ping(self, payload: bytes) -> None:
+        if payload in self._link.pings:
+            raise ValueError(f"a ping with payload {payload!a} is in flight already")
+
+    async def pong(self, payload: Buffer | None = None) -> None:
+        """Send a pong that nobody asked for, as a one-way heartbeat (RFC 6455 §5.5.3). Pings are answered without it.
+
+        Args:
+            payload: At most 125 bytes; None for none.
+
+        Raises:
+            ValueError: The payload is too long.
+            ConnectionClosed: The connection is closed or closing.
+
+        Cancelling is safe: a cancelled call has sent nothing. Several tasks may call it.
+        """
+        await self._link.wait_room_to_send()
+        self._link.session.send_pong(b"" if payload is None else bytes(memoryview(payload)))
+        self._link.flush()
+        await self._yield_if_due()
+
+    def _commit(self, message: Message) -> None:
+        self._link.session.send_message(message)
+        self._link.flush()
+
+    def _check_open(self) -> None:
+        if not self._link.is_open:
+            raise self._link.make_closed()
+
+    async def _yield_if_due(self) -> None:
+        # What is done is done: from here on, the call can't be cancelled.
+        if self._turns.is_due():
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    # -------------------------------------------------------------------------------------------------- receiving
+
+    async def get_message(self) -> str | bytes:
+        """Receive a message: `str` for text, `bytes` for binary.
+
+        Returns:
+            The oldest message that was not received yet.
+
+        Raises:
+            ConnectionClosed: The connection is closed: at once if we closed it, else after the last message.
+
+        Cancelling is safe: no message is lost. Several tasks may receive; they are served in the order in which they came.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._link.inbox:
+            if self.closed is not None:
+                raise self._link.make_closed()
+            return await self._link.inbox.wait()
+        message = self._take()
+        await self._yield_if_due()
+        return message
+
+    def get_message_nowait(self) -> str | bytes:
+        """Receive a message that is there already.
+
+        Raises:
+            trio.WouldBlock: There is none.
+            ConnectionClosed: As `get_message`.
+        """
+        if self._link.inbox:
+            return self._take()
+        if self.closed is not None:
+            raise self._link.make_closed()
+        raise trio.WouldBlock
+
+    def _take(self) -> str | bytes:
+        message = self._link.inbox.take()
+        self._link.pull()
+        return message
+
+    def __aiter__(self) -> WebSocketConnection:
+        """Receive messages until the connection closes."""
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        """Receive the next message; the iteration ends when the connection was closed normally.
+
+        That is with code 1000 or 1001, or without a code.
+
+        Raises:
+            ConnectionClosed: It closed in any other way.
+        """
+        try:
+            return await self.get_message()
+        except ConnectionClosed as error:
+            if error.reason is not None and error.reason.code in _NORMAL:
+                raise StopAsyncIteration from None
+            raise
+
+    # ---------------------------------------------------------------------------------------------------- closing
+
+    async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the connection (RFC 6455 §7.1.2); messages that were not received are dropped.
+
+        Sends what was handed over, then a close frame, waits for the peer's, and closes the transport. After
+        `disconnect_timeout` seconds the transport is closed whatever the peer did.
+
+        Args:
+            code: 1000 for normal, 3000-4999 for your own meaning (RFC 6455 §7.4).
+            reason: At most 123 bytes of UTF-8.
+
+        Raises:
+            ValueError: The code must not be sent, or the reason is too long.
+
+        May be called again, and by several tasks. If cancelled, the transport is closed at once.
+        """
+        if self._link.is_open:
+            self._link.start_closing(code, reason)
+        timeout = self._link.options.disconnect_timeout
+        cause: Exception = trio.ClosedResourceError("aclose() was cancelled before the peer answered")
+        try:
+            with trio.move_on_after(timeout) as scope:
+                await self._link.lost.wait()
+            if scope.cancelled_caught:
+                self._close_timed_out = True
+                cause = trio.TooSlowError(f"the peer did not answer our close within {timeout} seconds")
+        finally:
+            if not self._link.lost.is_set():
+                await self._link.abort(cause)
+
+    async def wait_closed(self) -> CloseReason:
+        """Wait until the connection is closed and its transport gone, and tell why. Cancelling is safe."""
+        await self._link.lost.wait()
+        assert self.closed is not None
+        return self.closed
+
+
+async def close_within(seconds: float, connection: WebSocketConnection, code: int, reason: str) -> None:
+    """Close `connection` decently if that takes no more than `seconds`, else at once. Not cancellable."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
+        await connection.aclose(code, reason)
+
+
+async def guard(connection: WebSocketConnection) -> None:
+    """Live in a user's nursery as long as `connection` does, and close it if that nursery is cancelled."""
+    try:
+        await connection.wait_closed()
+    except trio.Cancelled:
+        await close_within(CANCEL_GRACE, connection, 1001, "cancelled")
+        raise

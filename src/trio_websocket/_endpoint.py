@@ -1,0 +1,63 @@
+"""Addresses of the two ends of a connection."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+import trio
+
+__all__ = ["Endpoint", "endpoint_of_listener", "endpoints_of_stream"]
+
+
+class Endpoint(NamedTuple):
+    """An IP address and a port.
+
+    Args:
+        address: An `ipaddress` object.
+        port: The TCP port.
+        is_ssl: Whether TLS is spoken there.
+    """
+
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address
+    port: int
+    is_ssl: bool
+
+    @property
+    def url(self) -> str:
+        """The endpoint as a URL; the scheme's default port is left out, an IPv6 address is in brackets."""
+        scheme, default = ("wss", 443) if self.is_ssl else ("ws", 80)
+        host = f"[{self.address}]" if self.address.version == 6 else str(self.address)
+        return f"{scheme}://{host}" if self.port == default else f"{scheme}://{host}:{self.port}"
+
+
+def _from_socket_name(name: object, *, is_ssl: bool) -> Endpoint | None:
+    # (host, port) or (host, port, flow, scope) for IP; a path for a Unix socket.
+    if isinstance(name, tuple) and len(name) >= 2:
+        return Endpoint(ipaddress.ip_address(name[0]), int(name[1]), is_ssl)
+    return None
+
+
+def endpoints_of_stream(stream: trio.abc.Stream) -> tuple[Endpoint | str, Endpoint | str]:
+    """The local and the remote end of a stream, each `repr(stream)` where it has no IP address. Never raises."""
+    is_ssl = isinstance(stream, trio.SSLStream)
+    inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    local = remote = None
+    if isinstance(inner, trio.SocketStream):
+        try:
+            local = _from_socket_name(inner.socket.getsockname(), is_ssl=is_ssl)
+            remote = _from_socket_name(inner.socket.getpeername(), is_ssl=is_ssl)
+        except OSError:
+            # The peer has gone already, and took its name along.
+            pass
+    return local or repr(stream), remote or repr(stream)
+
+
+def endpoint_of_listener(listener: trio.abc.Listener[trio.abc.Stream]) -> Endpoint | str:
+    """Where a listener listens, or `repr(listener)` where that is no IP address."""
+    is_ssl = isinstance(listener, trio.SSLListener)
+    inner = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener
+    endpoint = None
+    if isinstance(inner, trio.SocketListener):
+        endpoint = _from_socket_name(inner.socket.getsockname(), is_ssl=is_ssl)
+    return endpoint or repr(listener)

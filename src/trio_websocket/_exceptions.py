@@ -1,0 +1,201 @@
+"""Every error that the library raises of its own, and the reason for which a connection closed.
+
+::
+
+    Exception
+    ├── HandshakeError               the connection could not be opened
+    │   ├── ConnectionTimeout        ... within `connect_timeout`
+    │   ├── ConnectionRejected       ... as the server answered with another status than 101
+    │   └── DisconnectionTimeout     the peer did not answer our close within `disconnect_timeout`
+    ├── ConnectionClosed             the connection is closed, or closed while the call waited
+    └── ProtocolError                only from `trio_websocket.protocol`, or as the cause of the above
+        ├── LocalProtocolError       the caller asked for what RFC 6455 forbids
+        └── RemoteProtocolError      the peer broke a rule, or went over a limit
+
+Caller's mistakes are ValueError, TypeError or RuntimeError as everywhere in Python.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+__all__ = [
+    "CloseReason",
+    "ConnectionClosed",
+    "ConnectionRejected",
+    "ConnectionTimeout",
+    "DisconnectionTimeout",
+    "HandshakeError",
+    "LocalProtocolError",
+    "ProtocolError",
+    "RemoteProtocolError",
+]
+
+# RFC 6455 §7.4.1, and the IANA registry of WebSocket close codes for 1012-1014.
+_NAMES = {
+    1000: "NORMAL_CLOSURE",
+    1001: "GOING_AWAY",
+    1002: "PROTOCOL_ERROR",
+    1003: "UNSUPPORTED_DATA",
+    1005: "NO_STATUS_RCVD",
+    1006: "ABNORMAL_CLOSURE",
+    1007: "INVALID_FRAME_PAYLOAD_DATA",
+    1008: "POLICY_VIOLATION",
+    1009: "MESSAGE_TOO_BIG",
+    1010: "MANDATORY_EXT",
+    1011: "INTERNAL_ERROR",
+    1012: "SERVICE_RESTART",
+    1013: "TRY_AGAIN_LATER",
+    1015: "TLS_HANDSHAKE_FAILED",
+}
+
+
+class CloseReason:
+    """Why a connection closed: a code, its name, and a text for people (RFC 6455 §7.4).
+
+    Args:
+        code: The close code. 1005 stands for a close frame without a code, 1006 for a connection that
+            ended without a close frame; neither is ever on the wire.
+        reason: The text that came with it, at most 123 bytes of UTF-8, or None.
+
+    Two reasons are equal when code and text are.
+    """
+
+    __slots__ = ("_code", "_reason")
+
+    def __init__(self, code: int, reason: str | None) -> None:
+        self._code = code
+        self._reason = reason
+
+    @property
+    def code(self) -> int:
+        """The close code."""
+        return self._code
+
+    @property
+    def name(self) -> str:
+        """The code's name, or of the range that it lies in (RFC 6455 §7.4.2)."""
+        if (name := _NAMES.get(self._code)) is not None:
+            return name
+        if 0 <= self._code <= 2999:
+            return "RFC_RESERVED"
+        if 3000 <= self._code <= 3999:
+            return "IANA_RESERVED"
+        if 4000 <= self._code <= 4999:
+            return "PRIVATE_RESERVED"
+        return "INVALID_CODE"
+
+    @property
+    def reason(self) -> str | None:
+        """The text for people, or None."""
+        return self._reason
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CloseReason):
+            return NotImplemented
+        return (self._code, self._reason) == (other._code, other._reason)
+
+    def __hash__(self) -> int:
+        return hash((self._code, self._reason))
+
+    def __repr__(self) -> str:
+        return f"CloseReason<code={self._code}, name={self.name}, reason={self._reason!a}>"
+
+
+class HandshakeError(Exception):
+    """The connection could not be opened; the message says what failed, `__cause__` has the error behind it."""
+
+
+class ConnectionTimeout(HandshakeError):
+    """The connection was not open within `connect_timeout` seconds."""
+
+
+class DisconnectionTimeout(HandshakeError):
+    """The peer did not answer our close within `disconnect_timeout` seconds; the connection was dropped."""
+
+
+class ConnectionRejected(HandshakeError):
+    """The server answered the opening handshake with another status than 101 (RFC 6455 §4.1).
+
+    Args:
+        status_code: The HTTP status.
+        headers: Its headers: pairs of bytes, lower-case names.
+        body: Its body, cut at 64 KiB, or None if there was none.
+    """
+
+    def __init__(
+        self, status_code: int, headers: tuple[tuple[bytes, bytes], ...] | None, body: bytes | None
+    ) -> None:
+        super().__init__(status_code, headers, body)
+        self.status_code = status_code
+        self.headers = headers
+        self.body = body
+
+    def __str__(self) -> str:
+        text = f"the server rejected the connection with HTTP status {self.status_code}"
+        if self.body:
+            shown = self.body[:200].decode("utf-8", "replace").strip()
+            text += f": {shown!a}" + ("..." if len(self.body) > 200 else "")
+        return text
+
+
+class ConnectionClosed(Exception):
+    """The connection is closed, or closed while the call waited.
+
+    `__cause__` has the network, TLS or protocol error that ended it, if one did.
+
+    Args:
+        reason: Why it closed: what the peer said, or we, or 1006 when neither could.
+        sent: What our close frame said, or None if none was sent.
+        received: What the peer's close frame said, or None if none came.
+        initiator: Who closed first: `"local"`, `"remote"`, or None if the network did.
+    """
+
+    # On the class, so that a subclass whose __init__ never calls ours has them too.
+    reason: CloseReason | None = None
+    sent: CloseReason | None = None
+    received: CloseReason | None = None
+    initiator: Literal["local", "remote"] | None = None
+
+    def __init__(
+        self,
+        reason: CloseReason | None,
+        *,
+        sent: CloseReason | None = None,
+        received: CloseReason | None = None,
+        initiator: Literal["local", "remote"] | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.sent = sent
+        self.received = received
+        self.initiator = initiator
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}<{self.reason}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+class ProtocolError(Exception):
+    """A rule of RFC 6455 was broken."""
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for what RFC 6455 forbids; nothing was sent."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke a rule of RFC 6455, or went over a limit of ours.
+
+    Args:
+        message: What it did, with the value and the limit.
+        code: The close code that it gets (RFC 6455 §7.4.1).
+        status_code: In an opening handshake, the HTTP status that it gets, or None.
+    """
+
+    def __init__(self, message: str, *, code: int = 1002, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status_code = status_code

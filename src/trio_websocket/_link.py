@@ -1,0 +1,223 @@
+"""What ties a session to its transport, and both to the tasks that wait.
+
+Theory of operation
+    The session owns the protocol's state, the transport owns the bytes; the link moves facts between them. The transport
+    tells `data_received`; the link pulls events out of the session while the inbox has room, and pauses the transport
+    when it has none. What the protocol makes us answer is written in the same step, whatever the user's tasks do.
+
+    Any order of events ends in `connection_lost`, exactly once: the transport sees to it that closing has a bound.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+
+import trio
+
+from trio_websocket._exceptions import ConnectionClosed, RemoteProtocolError
+from trio_websocket._inbox import Inbox
+from trio_websocket._kernel import Buffer
+from trio_websocket._options import ConnectionOptions
+from trio_websocket._pings import PingsInFlight
+from trio_websocket._transports import Transport
+from trio_websocket.protocol import (
+    NEED_DATA,
+    BinaryReceived,
+    Event,
+    PongReceived,
+    Role,
+    Session,
+    SessionState,
+    TextReceived,
+)
+
+__all__ = ["Link"]
+
+logger = logging.getLogger("trio-websocket")
+
+_ids = itertools.count()
+
+# Seconds that a peer has to end its side of the transport after the last close frame.
+LINGER = 1.0
+
+
+class Link:
+    """The owner of a transport for as long as a session runs over it.
+
+    Attributes:
+        name: `client-N` or `server-N`, for logs.
+        inbox: What was received and not taken yet.
+        pings: What was asked and not answered yet.
+        latency: Seconds between the latest answered ping and its pong, or None before the first.
+        lost: Set when the transport is gone.
+    """
+
+    __slots__ = (
+        "_cause",
+        "_is_ending",
+        "inbox",
+        "latency",
+        "lost",
+        "name",
+        "options",
+        "pings",
+        "session",
+        "transport",
+    )
+
+    def __init__(self, transport: Transport, session: Session, options: ConnectionOptions) -> None:
+        self.name = f"{session.role.value}-{next(_ids)}"
+        self.options = options
+        self.transport = transport
+        self.session = session
+        # Reading.
+        self.inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
+        # Liveness.
+        self.pings = PingsInFlight()
+        self.latency: float | None = None
+        # Closing.
+        self._cause: Exception | None = None  # what ended the connection, if no close frame did
+        self._is_ending = False  # the session is closed, and the transport was told to
+        self.lost = trio.Event()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether messages may be sent."""
+        return self.session.state is SessionState.OPEN
+
+    def make_closed(self) -> ConnectionClosed:
+        """The error for one call that finds the connection closed, with what ended it as its cause."""
+        session = self.session
+        error = ConnectionClosed(
+            session.close_reason,
+            sent=session.close_sent,
+            received=session.close_received,
+            initiator=session.initiator,
+        )
+        error.__cause__ = self._cause or session.error
+        return error
+
+    # --------------------------------------------------------------------------------------------------- writing
+
+    def has_room_to_send(self) -> bool:
+        """Whether at most `write_backlog` bytes wait for the peer."""
+        return self.transport.backlog <= self.options.write_backlog
+
+    async def wait_room_to_send(self) -> None:
+        """Wait until that is so.
+
+        Raises:
+            ConnectionClosed: The connection is closed or closing. Cancelling is safe.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while self.is_open and not self.has_room_to_send():
+            await self.transport.wait_backlog(self.options.write_backlog)
+        if not self.is_open:
+            raise self.make_closed()
+
+    def flush(self) -> None:
+        """Hand over what the session has to send."""
+        data = self.session.data_to_send()
+        if data:
+            self.transport.write(data)
+            # A peer that pings and does not read gets one answer for many, instead of our memory.
+            if not self.has_room_to_send():
+                self.session.hold_pongs(True)
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def data_received(self, data: Buffer) -> None:
+        """Take in bytes from the peer."""
+        self.session.receive_data(data)
+        self.pull()
+
+    def eof_received(self) -> None:
+        """Take in that the peer sends no more."""
+        self.session.receive_eof()
+        # What it sent before is in memory already, so the inbox's bounds would save nothing.
+        self.pull(everything=True)
+
+    def backlog_drained(self) -> None:
+        """Answer the ping that was left when the peer did not read."""
+        self.session.hold_pongs(False)
+        self.flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take in that the transport is gone."""
+        if not self._is_ending:
+            self._cause = self._cause or error
+        self.eof_received()
+        self.lost.set()
+
+    def pull(self, *, everything: bool = False) -> None:
+        """Take events out of the session while the inbox has room, and answer them."""
+        if self._is_ending:
+            return
+        session = self.session
+        try:
+            while everything or session.state is SessionState.CLOSING or self._has_room_to_receive():
+                event = session.next_event()
+                if event is NEED_DATA:
+                    self.transport.resume_reading()
+                    break
+                self._handle(event)
+            else:
+                self.transport.pause_reading()
+        except RemoteProtocolError as error:
+            logger.debug("%s: %s", self.name, error)
+        if session.state is SessionState.CLOSED:
+            self._end()
+        else:
+            self.flush()
+
+    def _has_room_to_receive(self) -> bool:
+        # A pong may stand behind messages, so a waiting ping makes the inbox larger.
+        return self.inbox.has_room(read_ahead=len(self.pings) > 0)
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, TextReceived | BinaryReceived):
+            # After our close frame, what the peer still has to say is dropped.
+            if self.is_open:
+                self.inbox.put(event.data)
+        elif isinstance(event, PongReceived):
+            latency = self.pings.receive_pong(event.payload)
+            self.latency = latency if latency is not None else self.latency
+
+    # --------------------------------------------------------------------------------------------------- closing
+
+    def start_closing(self, code: int, reason: str | None) -> None:
+        """Send our close frame, and let nobody wait for more.
+
+        Raises:
+            ValueError: The code must not be sent, or the reason is too long.
+        """
+        self.session.send_close(code, reason)
+        logger.debug("%s: closing with %s", self.name, self.session.close_sent)
+        self.inbox.clear()
+        self._wake_all()
+        self.flush()
+        self.pull()
+
+    async def abort(self, cause: Exception) -> None:
+        """Drop the connection. Not cancellable, and prompt."""
+        if self.session.state is not SessionState.CLOSED:
+            self._cause = self._cause or cause
+        self.transport.abort()
+        with trio.CancelScope(shield=True):
+            await self.lost.wait()
+
+    def _end(self) -> None:
+        """The session is closed: let the transport follow, and everyone know."""
+        self._is_ending = True
+        self.flush()
+        # RFC 6455 §7.1.1: the server closes the TCP connection first; a client waits for that, for a while.
+        is_server = self.session.role is Role.SERVER
+        self.transport.close(timeout=self.options.disconnect_timeout, linger=LINGER, shutdown=is_server)
+        logger.info("%s: closed, %s", self.name, self.session.close_reason)
+        self._wake_all()
+
+    def _wake_all(self) -> None:
+        self.transport.wake_waiters()
+        self.pings.fail()
+        self.inbox.fail_receivers(self.make_closed)

@@ -1,0 +1,231 @@
+"""The opening handshake over a transport: who owns the transport before there is a session."""
+
+from __future__ import annotations
+
+import logging
+from typing import Generic, NoReturn, TypeVar
+
+import trio
+
+from trio_websocket._connection import WebSocketConnection
+from trio_websocket._exceptions import ConnectionRejected, HandshakeError, RemoteProtocolError
+from trio_websocket._kernel import Buffer
+from trio_websocket._link import LINGER, Link
+from trio_websocket._options import ConnectionOptions, HeaderList
+from trio_websocket._transports import Transport
+from trio_websocket.protocol import (
+    NEED_DATA,
+    ClientHandshake,
+    HandshakeCompleted,
+    RequestReceived,
+    ResponseRejected,
+    Role,
+    ServerHandshake,
+    Session,
+)
+
+__all__ = ["ClientOpening", "ServerOpening"]
+
+logger = logging.getLogger("trio-websocket")
+
+_Handshake = TypeVar("_Handshake", ClientHandshake, ServerHandshake)
+
+
+class _Opening(Generic[_Handshake]):
+    """Runs a handshake over a transport, until a link takes the transport over.
+
+    Attributes:
+        has_ended: Whether the peer has gone.
+    """
+
+    def __init__(self, transport: Transport, handshake: _Handshake, options: ConnectionOptions) -> None:
+        self._handshake: _Handshake = handshake
+        self._options = options
+        self._progress = trio.lowlevel.ParkingLot()
+        self._error: Exception | None = None
+        self._lost = trio.Event()
+        self._over = trio.Event()
+        self._is_request_known = False
+        self.transport = transport
+        self.has_ended = False
+        transport.set_owner(self)
+
+    def data_received(self, data: Buffer) -> None:
+        """Take in bytes from the peer."""
+        self._handshake.receive_data(data)
+        if self._is_request_known:
+            # A client may send ahead, but only what fits into one read before it is answered.
+            self.transport.pause_reading()
+        self._progress.unpark_all()
+
+    def eof_received(self) -> None:
+        """Take in that the peer sends no more."""
+        self.has_ended = True
+        self._handshake.receive_eof()
+        self._progress.unpark_all()
+
+    def backlog_drained(self) -> None:
+        """Nobody waits for that here."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take in that the transport is gone."""
+        self._error = error
+        self._lost.set()
+        self._over.set()
+        self.eof_received()
+
+    def _flush(self) -> None:
+        self.transport.write(self._handshake.data_to_send())
+
+    def _fail(self, error: RemoteProtocolError) -> NoReturn:
+        """Raise what a caller sees of a handshake that went wrong."""
+        if self._error is not None:
+            raise HandshakeError(f"{error}: {self._error.__cause__ or self._error}") from self._error
+        raise HandshakeError(str(error)) from error
+
+    def _hand_over(self, session: Session) -> Link:
+        """Give the transport to a link, with all that was received behind the handshake."""
+        self._over.set()
+        link = Link(self.transport, session, self._options)
+        self.transport.set_owner(link)
+        if data := self._handshake.trailing_data:
+            link.data_received(data)
+        if self._lost.is_set():
+            link.connection_lost(self._error)
+        elif self.has_ended:
+            link.eof_received()
+        return link
+
+    async def wait_over(self) -> None:
+        """Wait until a link has taken over, or the transport is gone. Cancelling is safe."""
+        await self._over.wait()
+
+    async def abort(self) -> None:
+        """Drop the connection. Not cancellable, and prompt."""
+        self.transport.abort()
+        with trio.CancelScope(shield=True):
+            await self._lost.wait()
+
+
+class ClientOpening(_Opening[ClientHandshake]):
+    """A client's opening handshake; what goes wrong is a HandshakeError."""
+
+    async def connect(self, path: str) -> WebSocketConnection:
+        """Send the request, and wait for the answer.
+
+        Raises:
+            ConnectionRejected: The server answered with another status than 101.
+            HandshakeError: It gave no right answer, or none.
+
+        If cancelled, or on an error, the transport is closed.
+        """
+        try:
+            self._flush()
+            event = await self._next_event()
+            if isinstance(event, ResponseRejected):
+                raise ConnectionRejected(event.status_code, event.headers, event.body)
+        except BaseException:
+            await self.abort()
+            raise
+        options = self._options
+        session = Session(
+            Role.CLIENT, max_message_size=options.max_message_size, max_fragments=options.max_fragments
+        )
+        return WebSocketConnection(
+            self._hand_over(session),
+            path=path,
+            subprotocol=event.subprotocol,
+            handshake_headers=event.headers,
+        )
+
+    async def _next_event(self) -> HandshakeCompleted | ResponseRejected:
+        try:
+            while (event := self._handshake.next_event()) is NEED_DATA:
+                await self._progress.park()
+        except RemoteProtocolError as error:
+            self._fail(error)
+        return event
+
+
+class ServerOpening(_Opening[ServerHandshake]):
+    """A server's opening handshake."""
+
+    async def receive_request(self) -> RequestReceived:
+        """Wait for the client's request.
+
+        Raises:
+            HandshakeError: It was no right request, which was answered, or none came.
+
+        If cancelled, or on an error, the transport is closed.
+        """
+        try:
+            event = await self._next_event()
+        except RemoteProtocolError as error:
+            await self._refuse()
+            self._fail(error)
+        except BaseException:
+            await self.abort()
+            raise
+        self._is_request_known = True
+        return event
+
+    async def _next_event(self) -> RequestReceived:
+        while (event := self._handshake.next_event()) is NEED_DATA:
+            await self._progress.park()
+        return event
+
+    async def _refuse(self) -> None:
+        try:
+            answer = self._handshake.data_to_send()
+            if answer:
+                self.transport.write(answer)
+                self._close()
+                await self._lost.wait()
+        finally:
+            await self.abort()
+
+    def _close(self) -> None:
+        # The client has to have the chance to read the answer: a reset would take it away.
+        self.transport.close(timeout=self._options.disconnect_timeout, linger=LINGER, shutdown=True)
+
+    def accept(
+        self, request: RequestReceived, subprotocol: str | None, extra_headers: HeaderList
+    ) -> WebSocketConnection:
+        """Answer with 101 (RFC 6455 §4.2.2).
+
+        Raises:
+            RuntimeError: The request was answered already.
+            ValueError: The subprotocol was not proposed, or a header can't be sent.
+            HandshakeError: The client has gone.
+        """
+        try:
+            completed = self._handshake.accept(subprotocol=subprotocol, extra_headers=extra_headers)
+        except RemoteProtocolError as error:
+            self._fail(error)
+        self._flush()
+        options = self._options
+        session = Session(
+            Role.SERVER, max_message_size=options.max_message_size, max_fragments=options.max_fragments
+        )
+        return WebSocketConnection(
+            self._hand_over(session),
+            path=request.path,
+            subprotocol=completed.subprotocol,
+            handshake_headers=request.headers,
+        )
+
+    def reject(self, status_code: int, extra_headers: HeaderList, body: bytes | None) -> None:
+        """Answer with another status, and close.
+
+        Raises:
+            RuntimeError: The request was answered already.
+            ValueError: The status can't be sent, or a header can't.
+            HandshakeError: The client has gone.
+        """
+        try:
+            self._handshake.reject(status_code, extra_headers=extra_headers, body=body)
+        except RemoteProtocolError as error:
+            self._fail(error)
+        self._flush()
+        self._close()
+

@@ -1,0 +1,155 @@
+"""A client's request, which a server's handler accepts or rejects."""
+
+from __future__ import annotations
+
+import sys
+
+import trio
+
+from trio_websocket._connection import WebSocketConnection, guard
+from trio_websocket._endpoint import Endpoint
+from trio_websocket._exceptions import ConnectionClosed, HandshakeError
+from trio_websocket._opening import ServerOpening
+from trio_websocket._options import HeaderList
+from trio_websocket.protocol import Headers, RequestReceived
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+__all__ = ["WebSocketRequest", "finish_request", "has_ended_with"]
+
+
+class WebSocketRequest:
+    """A right opening handshake of a client, which waits for an answer (RFC 6455 §4.2).
+
+    A server's handler gets one; answer it once, with `accept` or `reject`.
+    """
+
+    def __init__(
+        self, opening: ServerOpening, event: RequestReceived, nursery: trio.Nursery | None = None
+    ) -> None:
+        self._opening = opening
+        self._event = event
+        self._nursery = nursery
+        self._connection: WebSocketConnection | None = None
+        self._is_answered = False
+
+    def __repr__(self) -> str:
+        return f"<WebSocketRequest {ascii(self.path)} from {self.remote}>"
+
+    def __str__(self) -> str:
+        return repr(self) if self._connection is None else str(self._connection)
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers: pairs of bytes, lower-case names.
+
+        Without Host, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol.
+        """
+        return self._event.headers
+
+    @property
+    def path(self) -> str:
+        """The requested path, with its query."""
+        return self._event.path
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it was accepted or rejected."""
+        return self._is_answered
+
+    @property
+    def proposed_subprotocols(self) -> tuple[str, ...]:
+        """The subprotocols that the client would speak, in its order of preference (RFC 6455 §1.9)."""
+        return self._event.subprotocols
+
+    @property
+    def local(self) -> Endpoint | str:
+        """Our address, or a text where the transport has none."""
+        return self._opening.transport.local
+
+    @property
+    def remote(self) -> Endpoint | str:
+        """The client's address, or a text where the transport has none."""
+        return self._opening.transport.remote
+
+    async def accept(
+        self, *, subprotocol: str | None = None, extra_headers: HeaderList | None = None
+    ) -> WebSocketConnection:
+        """Open the connection (RFC 6455 §4.2.2).
+
+        Args:
+            subprotocol: One of `proposed_subprotocols`, or None.
+            extra_headers: Pairs of bytes to send with the answer.
+
+        Raises:
+            RuntimeError: The request was answered already.
+            ValueError: The subprotocol was not proposed, or a header can't be sent.
+            HandshakeError: The client has gone.
+
+        Cancelling is safe: a cancelled call has not answered.
+        """
+        self._check_unanswered()
+        await trio.lowlevel.checkpoint()
+        self._check_unanswered()
+        connection = self._opening.accept(self._event, subprotocol, extra_headers or ())
+        self._is_answered = True
+        self._connection = connection
+        if self._nursery is not None:
+            self._nursery.start_soon(guard, connection)
+        return connection
+
+    async def reject(
+        self, status_code: int, *, extra_headers: HeaderList | None = None, body: bytes | None = None
+    ) -> None:
+        """Refuse the connection with an HTTP status, and close (RFC 6455 §4.2.2).
+
+        Args:
+            status_code: From 200 to 599.
+            extra_headers: Pairs of bytes to send with the answer.
+            body: The answer's body.
+
+        Raises:
+            RuntimeError: The request was answered already.
+            ValueError: The status is another, or a header can't be sent.
+            HandshakeError: The client has gone.
+
+        Cancelling is safe: a cancelled call has not answered.
+        """
+        self._check_unanswered()
+        await trio.lowlevel.checkpoint()
+        self._check_unanswered()
+        self._opening.reject(status_code, extra_headers or (), body)
+        self._is_answered = True
+
+    def _check_unanswered(self) -> None:
+        if self._is_answered:
+            verb = "rejected" if self._connection is None else "accepted"
+            raise RuntimeError(f"the request was {verb} already")
+
+
+async def finish_request(request: WebSocketRequest, code: int, reason: str | None, status_code: int) -> None:
+    """Bring a request to its end: close its connection, or answer with a status if nobody has.
+
+    If cancelled, the transport is closed at once.
+    """
+    if request._connection is not None:
+        await request._connection.aclose(code, reason)
+        return
+    opening = request._opening
+    try:
+        if not opening.has_ended:
+            if not request._is_answered:
+                opening.reject(status_code, (), None)
+            await opening.wait_over()
+    finally:
+        await opening.abort()
+
+
+def has_ended_with(request: WebSocketRequest, error: BaseException) -> bool:
+    """Whether `error` only says that the request's own connection has ended."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(has_ended_with(request, each) for each in error.exceptions)
+    if isinstance(error, ConnectionClosed):
+        return request._connection is not None and error.reason == request._connection.closed
+    return isinstance(error, HandshakeError) and request._connection is None and request._opening.has_ended

@@ -1,0 +1,264 @@
+"""Serving connections to clients."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Sequence
+from typing import NoReturn, TypeVar
+
+import trio
+
+from trio_websocket._connection import CANCEL_GRACE
+from trio_websocket._endpoint import Endpoint, endpoint_of_listener, endpoints_of_stream
+from trio_websocket._exceptions import HandshakeError
+from trio_websocket._handler import Handler, run_handler
+from trio_websocket._opening import ServerOpening
+from trio_websocket._options import (
+    CONN_TIMEOUT,
+    DEFAULT_MAX_FRAGMENTS,
+    DEFAULT_MESSAGE_QUEUE_BYTES,
+    DEFAULT_WRITE_BACKLOG,
+    MAX_MESSAGE_SIZE,
+    MESSAGE_QUEUE_SIZE,
+    RECEIVE_BYTES,
+    ConnectionOptions,
+)
+from trio_websocket._request import WebSocketRequest, finish_request
+from trio_websocket._transports import StreamTransport
+from trio_websocket.protocol import ServerHandshake
+
+__all__ = ["WebSocketServer", "serve_websocket", "wrap_server_stream"]
+
+logger = logging.getLogger("trio-websocket")
+
+_Stream = TypeVar("_Stream", bound=trio.abc.Stream)
+
+
+async def wrap_server_stream(
+    nursery: trio.Nursery,
+    stream: trio.abc.Stream,
+    message_queue_size: float = MESSAGE_QUEUE_SIZE,
+    max_message_size: float = MAX_MESSAGE_SIZE,
+    receive_buffer_size: int | None = RECEIVE_BYTES,
+    *,
+    message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
+    write_backlog: int = DEFAULT_WRITE_BACKLOG,
+    max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+) -> WebSocketRequest:
+    """Wait for a client's request on a stream of yours: any `trio.abc.Stream` (RFC 6455 §4.2.1).
+
+    Args:
+        nursery: It stays open as long as the stream; if it is cancelled, the connection is closed with code 1001.
+        stream: It is the connection's from now on, also on an error.
+
+    Everything else is as for `serve_websocket`, but for timeouts: put your own around the call.
+
+    Raises:
+        ValueError: An argument can't be right; the stream is still yours.
+        HandshakeError: It was no right request, which was answered with the fitting status, or none came.
+
+    If cancelled, the stream is closed.
+    """
+    options = ConnectionOptions(
+        message_queue_size=message_queue_size,
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+        message_queue_bytes=message_queue_bytes,
+        write_backlog=write_backlog,
+        max_fragments=max_fragments,
+    )
+    opening = _open(stream, options)
+    request = WebSocketRequest(opening, await opening.receive_request(), nursery)
+    nursery.start_soon(_guard_request, request, opening)
+    return request
+
+
+async def _guard_request(request: WebSocketRequest, opening: ServerOpening) -> None:
+    try:
+        await opening.wait_over()
+    except trio.Cancelled:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCEL_GRACE):
+            await finish_request(request, 1001, "cancelled", 503)
+        raise
+
+
+def _open(stream: trio.abc.Stream, options: ConnectionOptions) -> ServerOpening:
+    transport = StreamTransport(stream, receive_size=options.receive_size)
+    return ServerOpening(transport, ServerHandshake(), options)
+
+
+class WebSocketServer:
+    """A server over listeners of yours; `serve_websocket` makes one for a host and a port.
+
+    Args:
+        handler: Called with a `WebSocketRequest` for each right request, in a task of its own.
+        listeners: Any `trio.abc.Listener` of streams, such as `trio.SocketListener` or `trio.SSLListener`.
+        handler_nursery: Where the handlers run; None for a nursery of the server's own.
+
+    Everything else is as for `serve_websocket`.
+
+    Raises:
+        ValueError: There is no listener, or a limit is negative.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        listeners: Sequence[trio.abc.Listener[_Stream]],
+        *,
+        handler_nursery: trio.Nursery | None = None,
+        message_queue_size: float = MESSAGE_QUEUE_SIZE,
+        max_message_size: float = MAX_MESSAGE_SIZE,
+        receive_buffer_size: int | None = RECEIVE_BYTES,
+        connect_timeout: float = CONN_TIMEOUT,
+        disconnect_timeout: float = CONN_TIMEOUT,
+        message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
+        write_backlog: int = DEFAULT_WRITE_BACKLOG,
+        max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    ) -> None:
+        if not listeners:
+            raise ValueError("a server needs at least one listener")
+        self._handler = handler
+        self._listeners = list(listeners)
+        self._handler_nursery = handler_nursery
+        self._options = ConnectionOptions(
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            message_queue_bytes=message_queue_bytes,
+            write_backlog=write_backlog,
+            max_fragments=max_fragments,
+            connect_timeout=connect_timeout,
+            disconnect_timeout=disconnect_timeout,
+        )
+
+    @property
+    def port(self) -> int:
+        """The TCP port that the server listens on.
+
+        Raises:
+            RuntimeError: It has several listeners, or one without a port.
+        """
+        if len(self._listeners) > 1:
+            raise RuntimeError("the server has several listeners: see .listeners for their ports")
+        endpoint = self.listeners[0]
+        if isinstance(endpoint, Endpoint):
+            return endpoint.port
+        raise RuntimeError(f"the listener has no port: {endpoint}")
+
+    @property
+    def listeners(self) -> list[Endpoint | str]:
+        """Where the server listens: an `Endpoint` for each listener, or a text where it has no IP address."""
+        return [endpoint_of_listener(listener) for listener in self._listeners]
+
+    async def run(self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+        """Serve until cancelled; `await nursery.start(server.run)` gives the server once it listens.
+
+        When cancelled, every client is sent 1001, within two seconds, and the listeners are closed.
+        """
+        logger.info("serving on %s", ", ".join(str(each) for each in self.listeners))
+        await trio.serve_listeners(
+            self._serve_stream,
+            self._listeners,
+            handler_nursery=self._handler_nursery,
+            task_status=_Started(task_status, self),
+        )
+
+    async def _serve_stream(self, stream: trio.abc.Stream) -> None:
+        try:
+            with trio.fail_after(self._options.connect_timeout):
+                opening = await _open_tls(stream, self._options)
+                request = WebSocketRequest(opening, await opening.receive_request())
+        except (HandshakeError, trio.TooSlowError) as error:
+            logger.info("no WebSocket handshake with %s: %s", endpoints_of_stream(stream)[1], error)
+            return
+        await run_handler(self._handler, request)
+
+
+class _Started:
+    """Reports the server itself where Trio would report the listeners."""
+
+    def __init__(self, task_status: trio.TaskStatus[WebSocketServer], server: WebSocketServer) -> None:
+        self._task_status = task_status
+        self._server = server
+
+    def started(self, value: object = None) -> None:
+        self._task_status.started(self._server)
+
+
+async def _open_tls(stream: trio.abc.Stream, options: ConnectionOptions) -> ServerOpening:
+    if isinstance(stream, trio.SSLStream):
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError as error:
+            await trio.aclose_forcefully(stream)
+            raise HandshakeError(f"TLS handshake failed: {error.__cause__ or error}") from error
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+    return _open(stream, options)
+
+
+async def serve_websocket(
+    handler: Handler,
+    host: str | bytes | None,
+    port: int,
+    ssl_context: ssl.SSLContext | None,
+    *,
+    handler_nursery: trio.Nursery | None = None,
+    message_queue_size: float = MESSAGE_QUEUE_SIZE,
+    max_message_size: float = MAX_MESSAGE_SIZE,
+    receive_buffer_size: int | None = RECEIVE_BYTES,
+    connect_timeout: float = CONN_TIMEOUT,
+    disconnect_timeout: float = CONN_TIMEOUT,
+    message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
+    write_backlog: int = DEFAULT_WRITE_BACKLOG,
+    max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Serve connections on a TCP port until cancelled; `await nursery.start(serve_websocket, ...)` gives the server.
+
+    Each request is answered by `handler`, in a task of its own. When it returns, its connection is closed with 1000; if it
+    raises, with 1011, and the error is logged; the server lives on in any case.
+
+    Args:
+        handler: An async function that takes a `WebSocketRequest`, and answers it with `accept` or `reject`.
+        host: The interface to listen on; None for all of them.
+        port: The TCP port; 0 for a free one, which `WebSocketServer.port` tells.
+        ssl_context: For TLS; None for none.
+        handler_nursery: Where the handlers run; None for a nursery of the server's own.
+        message_queue_size: Received messages that may wait for `get_message`.
+        max_message_size: Bytes that a received message may have; the peer gets 1009 for more. `math.inf`: no limit.
+        receive_buffer_size: Bytes to ask a stream for at once; 4096 or None: the library's choice.
+        connect_timeout: Seconds that a client has for TLS and for its request; `math.inf`: no limit.
+        disconnect_timeout: Seconds for closing; `math.inf`: no limit.
+        message_queue_bytes: Bytes of received messages that may wait for `get_message`.
+        write_backlog: Bytes that may wait for the peer before `send_message` does.
+        max_fragments: Frames that a received message may have; the peer gets 1009 for more.
+
+    Raises:
+        ValueError: An argument can't be right.
+        OSError: The port can't be had.
+
+    When cancelled, every client is sent 1001, within two seconds, and the port is closed.
+    """
+    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
+    if ssl_context is None:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+    else:
+        listeners = await trio.open_ssl_over_tcp_listeners(port, ssl_context, host=host, https_compatible=True)
+    server = WebSocketServer(
+        handler,
+        listeners,
+        handler_nursery=handler_nursery,
+        message_queue_size=message_queue_size,
+        max_message_size=max_message_size,
+        receive_buffer_size=receive_buffer_size,
+        connect_timeout=connect_timeout,
+        disconnect_timeout=disconnect_timeout,
+        message_queue_bytes=message_queue_bytes,
+        write_backlog=write_backlog,
+        max_fragments=max_fragments,
+    )
+    await server.run(task_status=task_status)

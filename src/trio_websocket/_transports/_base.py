@@ -1,0 +1,92 @@
+"""The seam: what a connection may ask of its transport, and what a transport tells its owner.
+
+The write side is synchronous. That one decision makes a send atomic: it waits for room first, where cancelling does no
+harm, and then hands a whole message over without a checkpoint in between.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Protocol
+
+from trio_websocket._endpoint import Endpoint
+from trio_websocket._kernel import Buffer
+
+__all__ = ["Transport", "TransportOwner"]
+
+
+class TransportOwner(Protocol):
+    """What a transport tells, synchronously, and never from inside one of its own methods."""
+
+    def data_received(self, data: Buffer) -> None:
+        """Bytes came; the buffer is the transport's again when this returns."""
+
+    def eof_received(self) -> None:
+        """The peer will send no more. At most once."""
+
+    def backlog_drained(self) -> None:
+        """All that was handed over has left."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is closed and holds nothing any more; `error` is what ended it, if it was not asked to end.
+
+        Exactly once, and nothing is told after it.
+        """
+
+
+class Transport(abc.ABC):
+    """Bytes in and out of one connection.
+
+    Attributes:
+        local: Our address, or a text that describes our end where it has none.
+        remote: The peer's.
+    """
+
+    local: Endpoint | str
+    remote: Endpoint | str
+
+    @abc.abstractmethod
+    def set_owner(self, owner: TransportOwner) -> None:
+        """Tell `owner` from now on; the first call starts reading."""
+
+    @property
+    @abc.abstractmethod
+    def backlog(self) -> int:
+        """Bytes that were handed over and have not left yet."""
+
+    @abc.abstractmethod
+    def write(self, data: bytes) -> None:
+        """Take `data` over, all of it and in order. Never blocks, never fails; dropped once the transport is closed."""
+
+    @abc.abstractmethod
+    async def wait_backlog(self, limit: int) -> None:
+        """Wait until at most `limit` bytes are left to send, or `wake_waiters`, or the transport is closed.
+
+        Cancelling is safe. Any number of tasks may wait.
+        """
+
+    @abc.abstractmethod
+    def wake_waiters(self) -> None:
+        """Let everyone out of `wait_backlog`."""
+
+    @abc.abstractmethod
+    def pause_reading(self) -> None:
+        """Tell no more data until `resume_reading`: the peer is slowed down by TCP's own flow control."""
+
+    @abc.abstractmethod
+    def resume_reading(self) -> None:
+        """Go on reading."""
+
+    @abc.abstractmethod
+    def close(self, *, timeout: float, linger: float, shutdown: bool) -> None:
+        """Begin to close: send what is left, wait for the peer's end of file, and close.
+
+        Args:
+            timeout: Seconds for all of it.
+            linger: Seconds of them for the peer's end of file, so that what we sent last is not lost to a reset.
+            shutdown: Whether to end our own direction first where the transport can.
+        """
+
+    @abc.abstractmethod
+    def abort(self) -> None:
+        """Close now; what is left to send is dropped."""

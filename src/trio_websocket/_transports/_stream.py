@@ -1,0 +1,194 @@
+"""The transport over any `trio.abc.Stream`: TCP, TLS, Unix, in memory, yours.
+
+Theory of operation
+    A stream's methods are async and may be cancelled half-way, which is what the seam keeps away from connections. So
+    one task reads and one task writes, and nobody else touches the stream. Both are system tasks, since they have to
+    outlive a cancelled user for as long as a decent close takes; the connection's user always waits for their end, so
+    nothing outlives the block that it was opened in. Whatever the stream raises ends this connection and no more.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections import deque
+
+import trio
+
+from trio_websocket._endpoint import endpoints_of_stream
+from trio_websocket._transports._base import Transport, TransportOwner
+
+__all__ = ["StreamTransport"]
+
+DEFAULT_RECEIVE_SIZE = 65536
+
+# What one `send_all` gets at most, so that a long backlog is seen to shrink.
+_SEND_SIZE = 262144
+
+
+class StreamTransport(Transport):
+    """A transport over `stream`, which is the transport's from now on.
+
+    Args:
+        stream: The stream; a TLS stream may have its handshake before it or not.
+        receive_size: Bytes to ask the stream for at once; None for the library's choice.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, *, receive_size: int | None = None) -> None:
+        self.local, self.remote = endpoints_of_stream(stream)
+        self._stream = stream
+        self._owner: TransportOwner | None = None
+        self._error: Exception | None = None
+        # Reading.
+        self._receive_size = receive_size or DEFAULT_RECEIVE_SIZE
+        self._reader_scope = trio.CancelScope()
+        self._is_paused = False
+        self._unpaused = trio.lowlevel.ParkingLot()
+        self._eof = trio.Event()
+        # Writing.
+        self._writer_scope = trio.CancelScope()
+        self._outgoing: deque[bytes | memoryview] = deque()
+        self._backlog = 0
+        self._writer_wanted = trio.lowlevel.ParkingLot()
+        self._waiters = trio.lowlevel.ParkingLot()
+        # Closing.
+        self._is_closing = False
+        self._is_closed = False
+        self._linger = 0.0
+        self._shutdown = False
+
+    def set_owner(self, owner: TransportOwner) -> None:
+        is_first = self._owner is None
+        self._owner = owner
+        if is_first:
+            context = contextvars.copy_context()
+            trio.lowlevel.spawn_system_task(self._read, name=f"read {self.remote}", context=context)
+            trio.lowlevel.spawn_system_task(self._write, name=f"write {self.remote}", context=context)
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def pause_reading(self) -> None:
+        self._is_paused = True
+
+    def resume_reading(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._unpaused.unpark_all()
+
+    async def _read(self) -> None:
+        assert self._owner is not None
+        with self._reader_scope:
+            try:
+                while True:
+                    while self._is_paused:
+                        await self._unpaused.park()
+                    data = await self._stream.receive_some(self._receive_size)
+                    if not data:
+                        break
+                    self._owner.data_received(data)
+                self._eof.set()
+                self._owner.eof_received()
+            except Exception as error:
+                # Broken and closed streams, and whatever a stream that is not ours may raise.
+                self._fail(error)
+
+    # --------------------------------------------------------------------------------------------------- writing
+
+    @property
+    def backlog(self) -> int:
+        return self._backlog
+
+    def write(self, data: bytes) -> None:
+        if not self._is_closing:
+            self._outgoing.append(data)
+            self._backlog += len(data)
+            self._writer_wanted.unpark_all()
+
+    async def wait_backlog(self, limit: int) -> None:
+        if self._backlog > limit and not self._is_closed:
+            await self._waiters.park()
+
+    def wake_waiters(self) -> None:
+        self._waiters.unpark_all()
+
+    async def _write(self) -> None:
+        try:
+            with self._writer_scope:
+                await self._send_until_closing()
+                await self._close_stream()
+        except Exception as error:
+            # As in _read.
+            self._fail(error)
+        finally:
+            await self._tear_down()
+
+    async def _send_until_closing(self) -> None:
+        assert self._owner is not None
+        while True:
+            while self._outgoing:
+                data = self._next_to_send()
+                await self._stream.send_all(data)
+                self._backlog -= len(data)
+                self._waiters.unpark_all()
+            if self._is_closing:
+                return
+            self._owner.backlog_drained()
+            if not self._outgoing and not self._is_closing:
+                await self._writer_wanted.park()
+
+    def _next_to_send(self) -> bytes:
+        first = self._outgoing.popleft()
+        size = len(first)
+        if size > _SEND_SIZE:
+            self._outgoing.appendleft(memoryview(first)[_SEND_SIZE:])
+            return bytes(first[:_SEND_SIZE])
+        # What was written meanwhile goes out together.
+        parts = [first]
+        while self._outgoing and size + len(self._outgoing[0]) <= _SEND_SIZE:
+            parts.append(self._outgoing.popleft())
+            size += len(parts[-1])
+        return b"".join(parts)
+
+    # --------------------------------------------------------------------------------------------------- closing
+
+    def close(self, *, timeout: float, linger: float, shutdown: bool) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self._linger = linger
+        self._shutdown = shutdown
+        self._writer_scope.deadline = trio.current_time() + timeout
+        self.resume_reading()
+        self._writer_wanted.unpark_all()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._writer_scope.cancel()
+
+    def _fail(self, error: Exception) -> None:
+        # What a stream raises when it is closed under a task is no news once closing began.
+        if not self._is_closing:
+            self._error = error
+        self.abort()
+
+    async def _close_stream(self) -> None:
+        if self._shutdown and isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+        with trio.move_on_after(self._linger):
+            await self._eof.wait()
+        self._reader_scope.cancel()
+        await self._stream.aclose()
+
+    async def _tear_down(self) -> None:
+        assert self._owner is not None
+        self._is_closing = self._is_closed = True
+        self._reader_scope.cancel()
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+        except Exception as error:
+            # As in _read.
+            self._error = self._error or error
+        self._outgoing.clear()
+        self._backlog = 0
+        self._owner.connection_lost(self._error)
+        self._waiters.unpark_all()

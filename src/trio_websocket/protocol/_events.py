@@ -1,0 +1,96 @@
+"""What `next_event()` gives: facts about the peer, frozen."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final, Literal, NamedTuple
+
+__all__ = [
+    "NEED_DATA",
+    "BinaryReceived",
+    "CloseReceived",
+    "HandshakeCompleted",
+    "Headers",
+    "NeedData",
+    "PingReceived",
+    "PongReceived",
+    "RequestReceived",
+    "ResponseRejected",
+    "TextReceived",
+]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+"""Header fields in their order: lower-case names, values without white space around them."""
+
+
+class NeedData(enum.Enum):
+    """The type of `NEED_DATA`."""
+
+    NEED_DATA = "NEED_DATA"
+
+    def __repr__(self) -> str:
+        return "NEED_DATA"
+
+
+NEED_DATA: Final[Literal[NeedData.NEED_DATA]] = NeedData.NEED_DATA
+"""There is no further event before more data is received."""
+
+
+class TextReceived(NamedTuple):
+    """A whole text message (RFC 6455 §5.6)."""
+
+    data: str
+
+
+class BinaryReceived(NamedTuple):
+    """A whole binary message (RFC 6455 §5.6)."""
+
+    data: bytes
+
+
+class PingReceived(NamedTuple):
+    """A ping (RFC 6455 §5.5.2); its pong is in `data_to_send()` already."""
+
+    payload: bytes
+
+
+class PongReceived(NamedTuple):
+    """A pong, asked for or not (RFC 6455 §5.5.3)."""
+
+    payload: bytes
+
+
+class CloseReceived(NamedTuple):
+    """A close frame (RFC 6455 §5.5.1); if it is the first, the answer is in `data_to_send()` already.
+
+    `code` is 1005 when the frame had none.
+    """
+
+    code: int
+    reason: str
+
+
+class RequestReceived(NamedTuple):
+    """A right opening handshake of a client (RFC 6455 §4.2.1), which waits for `accept` or `reject`.
+
+    `path` is the request target with its query; `subprotocols` are in the client's order of preference.
+    """
+
+    path: str
+    headers: Headers
+    subprotocols: tuple[str, ...]
+
+
+class HandshakeCompleted(NamedTuple):
+    """The opening handshake is done (RFC 6455 §4.1, §4.2.2): `headers` are those of the response."""
+
+    subprotocol: str | None
+    headers: Headers
+
+
+class ResponseRejected(NamedTuple):
+    """The server answered with another status than 101; `body` is cut at the limit, None if there was none."""
+
+    status_code: int
+    headers: Headers
+    body: bytes | None

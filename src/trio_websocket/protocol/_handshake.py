@@ -1,0 +1,330 @@
+"""The opening handshake's rules, whatever carries it (RFC 6455 §4).
+
+What a bad request gets is in the error: `status_code`, and a text for people. `error_headers` gives the
+header fields that a status calls for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from trio_websocket._exceptions import RemoteProtocolError
+
+from ._events import Headers
+from ._headers import (
+    Extension,
+    HeaderInput,
+    build_headers,
+    check_subprotocols,
+    header_values,
+    parse_extensions,
+    parse_tokens,
+    shown,
+    split_list,
+)
+
+__all__ = [
+    "OpeningRequest",
+    "accept_value",
+    "check_request",
+    "check_response",
+    "error_headers",
+    "make_key",
+    "request_headers",
+    "response_headers",
+]
+
+# RFC 6455 §1.3: the string that proves that the server understood the handshake.
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# RFC 6455 §4.1, item 9: the version must be 13.
+_VERSION = b"13"
+# RFC 4648 §4: 16 bytes are 22 digits and two of padding.
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_HTTP_VERSION = re.compile(rb"1\.[1-9]")
+# RFC 3986 §3.2.2 and §3.2.3: what a host and a port may have.
+_HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
+# RFC 9112 §3.2.2: a server MUST accept the absolute-form; RFC 6455 §4.2.1, item 1 says so, too.
+_ABSOLUTE_FORM = re.compile(r"(?:https?|wss?)://[^/?#]*", re.IGNORECASE)
+
+_RESERVED = frozenset(
+    {
+        b"host",
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-key",
+        b"sec-websocket-version",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-protocol",
+        b"content-length",
+        b"transfer-encoding",
+    }
+)
+_NOT_IN_EVENT = frozenset({b"host", b"sec-websocket-extensions", b"sec-websocket-protocol"})
+
+_ERROR_HEADERS = {
+    # RFC 9110 §15.5.6: the origin server MUST generate an Allow header field in a 405 response.
+    405: [(b"Allow", b"GET")],
+    # RFC 9110 §15.5.22: the server MUST send an Upgrade header field in a 426 response; RFC 6455 §4.4: it
+    # lists the versions that it is capable of.
+    426: [(b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", _VERSION)],
+}
+
+
+class OpeningRequest(NamedTuple):
+    """What a right request says (RFC 6455 §4.2.1).
+
+    `headers` leaves out Host, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol; `extensions` are the
+    client's offers.
+    """
+
+    path: str
+    headers: Headers
+    key: bytes
+    subprotocols: tuple[str, ...]
+    extensions: tuple[Extension, ...]
+
+
+def make_key(random_bytes: Callable[[int], bytes]) -> bytes:
+    """Make the value of Sec-WebSocket-Key: 16 random bytes, base64-encoded (RFC 6455 §4.1, item 7)."""
+    return base64.b64encode(random_bytes(16))
+
+
+def accept_value(key: bytes) -> bytes:
+    """Give the value of Sec-WebSocket-Accept that answers a key (RFC 6455 §4.2.2, item 5.4)."""
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def error_headers(status_code: int) -> list[tuple[bytes, bytes]]:
+    """Give the header fields that an error's status calls for."""
+    return list(_ERROR_HEADERS.get(status_code, ()))
+
+
+def request_headers(
+    *, host: str, key: bytes, subprotocols: Iterable[str] = (), extra_headers: HeaderInput = ()
+) -> list[tuple[bytes, bytes]]:
+    """Make the header fields of a client's request (RFC 6455 §4.1).
+
+    Args:
+        host: The value of the Host header, sent as it is.
+        key: From `make_key`.
+        subprotocols: In the order of preference.
+        extra_headers: Further header fields.
+
+    Raises:
+        TypeError: an argument is of another type.
+        ValueError: the host has a character that a header must not have; a subprotocol is no token or is
+            there twice; a header is malformed or is one that the handshake sets itself.
+    """
+    if not (host == "" or (host.isascii() and _VISIBLE.fullmatch(host.encode("ascii")))):
+        raise ValueError(
+            f"the host {shown(host)} cannot be sent in a header: "
+            "it has white space, a control character, or one that is not ASCII"
+        )
+    headers = [
+        (b"Host", host.encode("ascii")),
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Key", key),
+        (b"Sec-WebSocket-Version", _VERSION),
+    ]
+    if names := check_subprotocols(subprotocols):
+        headers.append((b"Sec-WebSocket-Protocol", ", ".join(names).encode("ascii")))
+    return headers + build_headers(extra_headers, _RESERVED)
+
+
+def response_headers(
+    *, key: bytes, subprotocol: str | None = None, extra_headers: HeaderInput = ()
+) -> list[tuple[bytes, bytes]]:
+    """Make the header fields of a server's 101 response (RFC 6455 §4.2.2, item 5).
+
+    Args:
+        key: The client's key.
+        subprotocol: One that the client proposed, or None.
+        extra_headers: Further header fields.
+
+    Raises:
+        TypeError: an argument is of another type.
+        ValueError: a header is malformed or is one that the handshake sets itself.
+    """
+    headers = [
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Accept", accept_value(key)),
+    ]
+    if subprotocol is not None:
+        headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
+    return headers + build_headers(extra_headers, _RESERVED)
+
+
+def check_request(method: bytes, target: bytes, http_version: bytes, headers: Headers) -> OpeningRequest:
+    """Check a client's request (RFC 6455 §4.2.1).
+
+    Args:
+        method: The method, `b"GET"` if it is right.
+        target: The request target.
+        http_version: The version, such as `b"1.1"`.
+        headers: Its header fields, with lower-case names.
+
+    Raises:
+        RemoteProtocolError: it is no right opening handshake; `status_code` is what it gets.
+    """
+    # RFC 6455 §4.2.1, item 1: an HTTP/1.1 or higher GET request.
+    if not _HTTP_VERSION.fullmatch(http_version):
+        raise _bad_request(
+            f"a WebSocket needs HTTP/1.1, the request's version is {shown(http_version, 10)}", 505
+        )
+    if method != b"GET":
+        raise _bad_request(
+            f"a WebSocket is opened with GET, the request's method is {shown(method, 20)}", 405
+        )
+    path = _path_of(target)
+    _check_message(headers)
+    _check_upgrade(headers)
+    _check_version(headers)
+    return OpeningRequest(
+        path=path,
+        headers=tuple(field for field in headers if field[0] not in _NOT_IN_EVENT),
+        key=_check_key(headers),
+        subprotocols=_proposed_subprotocols(headers),
+        extensions=tuple(parse_extensions(header_values(headers, b"sec-websocket-extensions"))),
+    )
+
+
+def _bad_request(message: str, status_code: int = 400) -> RemoteProtocolError:
+    return RemoteProtocolError(message, status_code=status_code)
+
+
+def _path_of(target: bytes) -> str:
+    if not _VISIBLE.fullmatch(target):
+        raise _bad_request(f"the request target {shown(target)} has a character that must be percent-encoded")
+    path = target.decode("ascii")
+    if (absolute := _ABSOLUTE_FORM.match(path)) is not None:
+        path = path[absolute.end() :]
+        if not path.startswith("/"):
+            path = "/" + path
+    if not path.startswith("/"):
+        raise _bad_request(f"the request target {shown(target)} is not a path")
+    return path
+
+
+def _check_message(headers: Headers) -> None:
+    hosts = header_values(headers, b"host")
+    # RFC 9112 §3.2: 400 to a request that lacks Host, has more than one, or one with an invalid value.
+    if len(hosts) != 1:
+        raise _bad_request(f"a request must have one Host header, this one has {len(hosts)}")
+    if not _HOST.fullmatch(hosts[0]):
+        raise _bad_request(f"the Host header {shown(hosts[0])} has a character that no host may have")
+    lengths = header_values(headers, b"content-length")
+    # What a body would mean is not said anywhere, and its bytes must not be taken for frames.
+    if header_values(headers, b"transfer-encoding") or any(length.strip(b"0") for length in lengths):
+        raise _bad_request("the request must not have a body")
+
+
+def _check_upgrade(headers: Headers) -> None:
+    # RFC 6455 §4.2.1, items 3 and 4: "websocket" and the token "Upgrade", both case-insensitive.
+    upgrade = [element.lower() for element in split_list(header_values(headers, b"upgrade"))]
+    connection = [element.lower() for element in split_list(header_values(headers, b"connection"))]
+    if b"websocket" not in upgrade:
+        raise _bad_request(
+            "only WebSocket connections are served here: the request has no 'Upgrade: websocket' header", 426
+        )
+    if b"upgrade" not in connection:
+        raise _bad_request("the request has no 'Connection: Upgrade' header", 426)
+
+
+def _check_version(headers: Headers) -> None:
+    versions = header_values(headers, b"sec-websocket-version")
+    # RFC 6455 §4.2.1, item 6: a request without it is no opening handshake, so it gets what any other bad
+    # request gets. §11.3.5: it MUST NOT appear more than once.
+    if len(versions) != 1:
+        raise _bad_request(f"the request must have one Sec-WebSocket-Version header, it has {len(versions)}")
+    # RFC 6455 §4.2.2, item 4: to another version, the answer is an error such as 426 with our version.
+    if versions[0] != _VERSION:
+        raise _bad_request(
+            f"the WebSocket version served here is 13, the request has {shown(versions[0], 20)}", 426
+        )
+
+
+def _check_key(headers: Headers) -> bytes:
+    keys = header_values(headers, b"sec-websocket-key")
+    # RFC 6455 §11.3.1: the key MUST NOT appear more than once.
+    if len(keys) != 1:
+        raise _bad_request(f"the request must have one Sec-WebSocket-Key header, it has {len(keys)}")
+    # RFC 6455 §4.2.1, item 5: a base64-encoded value that, when decoded, is 16 bytes in length.
+    if not _KEY.fullmatch(keys[0]):
+        raise _bad_request(f"the Sec-WebSocket-Key header must be 16 bytes in base64, it is {shown(keys[0])}")
+    return keys[0]
+
+
+def _proposed_subprotocols(headers: Headers) -> tuple[str, ...]:
+    # RFC 6455 §11.3.4: in a request the header MAY appear multiple times.
+    names = parse_tokens(header_values(headers, b"sec-websocket-protocol"), "Sec-WebSocket-Protocol")
+    # RFC 6455 §4.1, item 10: they MUST all be unique strings.
+    if len(set(names)) != len(names):
+        raise _bad_request("the Sec-WebSocket-Protocol header has a subprotocol twice")
+    return tuple(names)
+
+
+def check_response(headers: Headers, key: bytes, offered_subprotocols: Sequence[str] = ()) -> str | None:
+    """Check the header fields of a server's 101 response (RFC 6455 §4.1, from "Once the client's ...").
+
+    Args:
+        headers: The response's header fields, with lower-case names.
+        key: The key that was sent.
+        offered_subprotocols: Those that were offered.
+
+    Returns:
+        The subprotocol that the server chose, or None.
+
+    Raises:
+        RemoteProtocolError: it is not the answer to this handshake.
+    """
+    # RFC 6455 §4.1, item 2: an Upgrade header field with the value "websocket", case-insensitive.
+    upgrade = header_values(headers, b"upgrade")
+    if [element.lower() for element in split_list(upgrade)] != [b"websocket"]:
+        raise RemoteProtocolError(f"the response must have 'Upgrade: websocket', it has {_list(upgrade)}")
+    # Item 3: a Connection header field with the token "Upgrade", case-insensitive.
+    connection = header_values(headers, b"connection")
+    if b"upgrade" not in [element.lower() for element in split_list(connection)]:
+        raise RemoteProtocolError(f"the response must have 'Connection: Upgrade', it has {_list(connection)}")
+    # Item 4: Sec-WebSocket-Accept, with the value that our key gives.
+    accept = header_values(headers, b"sec-websocket-accept")
+    if accept != [accept_value(key)]:
+        raise RemoteProtocolError(
+            f"the response must have one Sec-WebSocket-Accept with {shown(accept_value(key))}, "
+            f"it has {_list(accept)}"
+        )
+    # Item 5: no extension that was not asked for. None was.
+    extensions = header_values(headers, b"sec-websocket-extensions")
+    if split_list(extensions):
+        raise RemoteProtocolError(f"the server chose an extension that was not offered: {_list(extensions)}")
+    return _chosen_subprotocol(headers, offered_subprotocols)
+
+
+def _chosen_subprotocol(headers: Headers, offered: Sequence[str]) -> str | None:
+    chosen = header_values(headers, b"sec-websocket-protocol")
+    if not chosen:
+        return None
+    # RFC 6455 §11.3.4: it MUST NOT appear more than once in a response.
+    if len(chosen) > 1:
+        raise RemoteProtocolError(f"the server chose more than one subprotocol: {_list(chosen)}")
+    # RFC 6455 §4.1, item 6: a subprotocol that was not requested fails the connection.
+    for name in offered:
+        if name.encode("ascii") == chosen[0]:
+            return name
+    raise RemoteProtocolError(
+        f"the server chose the subprotocol {shown(chosen[0])}, which was not offered; offered: "
+        + (", ".join(offered) or "none")
+    )
+
+
+def _list(values: Sequence[bytes]) -> str:
+    if not values:
+        return "none"
+    return ", ".join(shown(value) for value in values[:3]) + (", ..." if len(values) > 3 else "")

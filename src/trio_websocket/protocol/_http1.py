@@ -1,0 +1,426 @@
+"""The opening handshake over HTTP/1.1, for both roles (RFC 6455 §4, RFC 9112).
+
+Theory of operation
+-------------------
+What comes in is kept here until a head (the lines up to the first empty one) is whole; only then is it given
+to h11, which takes it apart. So the bound on a head holds before memory is spent, each byte is looked at once
+however the bytes are cut, bytes that cannot be HTTP are told from the first one on, and h11 never sees what
+follows the handshake. `_http1_messages` hides h11, so that another parser can take its place.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+import secrets
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from trio_websocket._exceptions import RemoteProtocolError
+
+from ._events import (
+    NEED_DATA,
+    HandshakeCompleted,
+    Headers,
+    NeedData,
+    RequestReceived,
+    ResponseRejected,
+)
+from ._handshake import (
+    OpeningRequest,
+    check_request,
+    check_response,
+    error_headers,
+    make_key,
+    request_headers,
+    response_headers,
+)
+from ._headers import Extension, HeaderInput, check_subprotocols, shown
+from ._http1_messages import (
+    ResponseParser,
+    final_response,
+    get_request,
+    parse_request,
+    switching_response,
+)
+from ._url import encode_resource
+
+__all__ = ["ClientHandshake", "ServerHandshake"]
+
+# How much may lie unread, so also behind a request that waits for its answer. One call of `receive_data` may
+# go over it, as its bytes are in the caller's memory already.
+_MAX_UNREAD = 65536
+
+_HEAD_END = re.compile(rb"\n\r?\n")
+# RFC 8446 §5.1: content types 21 (alert) and 22 (handshake) begin a TLS record; neither can begin HTTP.
+_TLS_RECORDS = (b"\x15", b"\x16")
+
+
+class _Peer(NamedTuple):
+    """What is expected of a peer."""
+
+    name: str
+    message: str
+    # The beginning of its first line, matched against at most 7 bytes, and the whole line.
+    start: re.Pattern[bytes]
+    first_line: re.Pattern[bytes]
+    tls_hint: str
+
+
+_CLIENT = _Peer(
+    "client",
+    "request",
+    re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z].*", re.DOTALL),
+    re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]"),
+    "this port serves ws:, not wss:",
+)
+_SERVER = _Peer(
+    "server",
+    "response",
+    re.compile(rb"H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\."),
+    re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: .*)?", re.DOTALL),
+    "that port may serve wss:, not ws:",
+)
+
+
+class _Handshake:
+    """What both roles share: bytes in and out, finding the head, and the error that ends it all."""
+
+    def __init__(self, peer: _Peer, max_header_size: int) -> None:
+        self._peer = peer
+        self._error: RemoteProtocolError | None = None
+        # Reading. Invariant: no head ends within the first `_searched` bytes of `_buffer`.
+        self._buffer = bytearray()
+        self._searched = 0
+        self._is_first_line_checked = False
+        self._max_header_size = max_header_size
+        self._header_size_left = max_header_size
+        self._max_unread = max(max_header_size, _MAX_UNREAD)
+        self._eof_received = False
+        self._is_discarding = False
+        # Writing.
+        self._outgoing = bytearray()
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes in; `next_event` then tells what they mean.
+
+        When the handshake is done they are added to `trailing_data`; after an error or a rejection they are
+        dropped. More than 64 KiB (or max_header_size) left unread is an error, which the next call raises.
+        """
+        if self._is_discarding:
+            return
+        if len(self._buffer) > self._max_unread:
+            self._fail(
+                self._broken(f"sent more than {self._max_unread} bytes ahead of the opening handshake")
+            )
+            return
+        self._buffer += data
+
+    def receive_eof(self) -> None:
+        """Take note that no bytes will come any more; `next_event` then tells what that means."""
+        self._eof_received = True
+
+    def data_to_send(self) -> bytes:
+        """Give the bytes that are to be sent, and forget them."""
+        data = bytes(self._outgoing)
+        self._outgoing.clear()
+        return data
+
+    def _broken(self, what: str, status_code: int = 400) -> RemoteProtocolError:
+        """Make the error for what the peer did; only a client's gets a status."""
+        return RemoteProtocolError(
+            f"the {self._peer.name} {what}", status_code=status_code if self._peer is _CLIENT else None
+        )
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        self._error = error
+        self._discard()
+
+    def _discard(self) -> None:
+        self._is_discarding = True
+        self._buffer.clear()
+
+    def _take_head(self) -> bytes | None:
+        """Take a head out of the buffer; None if it is not whole yet."""
+        if not self._is_first_line_checked:
+            self._check_first_line()
+        match = _HEAD_END.search(self._buffer, max(0, self._searched - 2), self._header_size_left)
+        if match is None:
+            if len(self._buffer) > self._header_size_left:
+                raise self._broken(f"sent headers that exceed max_header_size={self._max_header_size}", 431)
+            self._searched = len(self._buffer)
+            return None
+        end = match.end()
+        head = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        # A server may send several heads (100, 103, then 101): the limit is for all of them.
+        self._header_size_left -= end
+        self._searched = 0
+        self._is_first_line_checked = False
+        return head
+
+    def _check_first_line(self) -> None:
+        """Refuse what is not HTTP as soon as it shows: the end of a head may never come."""
+        if self._buffer[:1] in _TLS_RECORDS:
+            raise self._broken(
+                f"sent a TLS record instead of an HTTP {self._peer.message}: {self._peer.tls_hint}"
+            )
+        end = self._buffer.find(b"\n", self._searched, self._header_size_left)
+        if end >= 0:
+            line = self._buffer[:end].removesuffix(b"\r")
+            if not self._peer.first_line.fullmatch(line):
+                raise self._not_http(line)
+            self._is_first_line_checked = True
+        elif self._buffer and not self._peer.start.fullmatch(self._buffer[:7]):
+            raise self._not_http(self._buffer)
+
+    def _not_http(self, line: bytearray) -> RemoteProtocolError:
+        return self._broken(f"sent something else than an HTTP/1.1 {self._peer.message}: {shown(line)}")
+
+    def _ended(self) -> RemoteProtocolError:
+        """Make the error for an end of the connection before the peer's message was whole."""
+        if self._buffer:
+            return self._broken(f"ended the connection in the middle of its {self._peer.message}")
+        error = self._broken(f"ended the connection before sending a {self._peer.message}")
+        # Nobody asked for anything, so nobody is answered.
+        error.status_code = None
+        return error
+
+
+class ClientHandshake(_Handshake):
+    """The client's side of an opening handshake over HTTP/1.1 (RFC 6455 §4.1).
+
+    The request is in `data_to_send()` from the start.
+
+    Args:
+        host: The value of the Host header, sent as it is.
+        resource: Path and query; what a request line cannot have is percent-encoded.
+        subprotocols: Offers, in the order of preference.
+        extra_headers: Further header fields.
+        random_bytes: Gives that many random bytes, for the key.
+        max_header_size: The most bytes of status lines and header fields that the server may send.
+        max_body_size: How many bytes of a rejection's body are kept.
+
+    Raises:
+        TypeError: an argument is of another type.
+        ValueError: an argument cannot be sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        resource: str,
+        subprotocols: Iterable[str] = (),
+        extra_headers: HeaderInput = (),
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        max_header_size: int = 16384,
+        max_body_size: int = 65536,
+    ) -> None:
+        super().__init__(_SERVER, max_header_size)
+        self._key = make_key(random_bytes)
+        self._subprotocols = check_subprotocols(subprotocols)
+        headers = request_headers(
+            host=host, key=self._key, subprotocols=self._subprotocols, extra_headers=extra_headers
+        )
+        self._outgoing += get_request(encode_resource(resource), headers)
+        self._parser = ResponseParser(max_header_size)
+        self._is_completed = False
+        # The rejection whose body is being read.
+        self._rejection: tuple[int, Headers] | None = None
+        self._body = bytearray()
+        self._max_body_size = max_body_size
+
+    @property
+    def trailing_data(self) -> bytes:
+        """The bytes that came behind the 101 response: the first frames."""
+        return bytes(self._buffer) if self._is_completed else b""
+
+    def next_event(self) -> NeedData | HandshakeCompleted | ResponseRejected:
+        """Give what the server answered, or NEED_DATA before it did and ever after.
+
+        Raises:
+            RemoteProtocolError: the server broke a rule, went over a limit, or ended the connection before
+                it answered; every later call raises the same.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._is_completed or self._is_discarding:
+            return NEED_DATA
+        try:
+            if self._rejection is None:
+                return self._read_head()
+            return self._read_body(*self._rejection)
+        except RemoteProtocolError as exc:
+            self._fail(exc)
+            raise
+
+    def _read_head(self) -> NeedData | HandshakeCompleted | ResponseRejected:
+        while (head := self._take_head()) is not None:
+            status_code, headers = self._parser.parse_head(head)
+            if status_code == 101:
+                subprotocol = check_response(headers, self._key, self._subprotocols)
+                self._is_completed = True
+                return HandshakeCompleted(subprotocol, headers)
+            # RFC 9110 §15.2: a client MUST be able to parse one or more 1xx responses before the final one.
+            if status_code >= 200:
+                self._rejection = (status_code, headers)
+                return self._read_body(status_code, headers)
+        if self._eof_received:
+            raise self._ended()
+        return NEED_DATA
+
+    def _read_body(self, status_code: int, headers: Headers) -> NeedData | ResponseRejected:
+        body, is_complete = self._parser.parse_body(bytes(self._buffer), self._eof_received)
+        self._buffer.clear()
+        self._body += body[: self._max_body_size - len(self._body)]
+        if not is_complete and len(self._body) < self._max_body_size:
+            return NEED_DATA
+        self._discard()
+        return ResponseRejected(status_code, headers, bytes(self._body) or None)
+
+
+class _State(enum.Enum):
+    READING = enum.auto()
+    UNDECIDED = enum.auto()
+    ACCEPTED = enum.auto()
+    REJECTED = enum.auto()
+
+
+_CANNOT_ANSWER = {
+    _State.READING: "no request has come yet, so there is nothing to answer",
+    _State.ACCEPTED: "the request was accepted before; it can be answered only once",
+    _State.REJECTED: "the request was rejected before; it can be answered only once",
+}
+
+
+class ServerHandshake(_Handshake):
+    """The server's side of an opening handshake over HTTP/1.1 (RFC 6455 §4.2).
+
+    Args:
+        max_header_size: The most bytes that the request line and the header fields may have.
+    """
+
+    def __init__(self, *, max_header_size: int = 16384) -> None:
+        super().__init__(_CLIENT, max_header_size)
+        self._state = _State.READING
+        self._request: OpeningRequest | None = None
+        # RFC 9110 §9.3.2: the answer to HEAD has no content.
+        self._is_head = False
+
+    @property
+    def trailing_data(self) -> bytes:
+        """The bytes that came behind the request: frames, if the client did not wait for the answer."""
+        return b"" if self._state is _State.READING else bytes(self._buffer)
+
+    @property
+    def extensions(self) -> tuple[Extension, ...]:
+        """The extensions that the client offers, none of which is accepted (RFC 6455 §9.1)."""
+        return () if self._request is None else self._request.extensions
+
+    def receive_eof(self) -> None:
+        """Take note that no bytes will come any more; a client that cannot send frames cannot be accepted."""
+        super().receive_eof()
+        if self._state is _State.UNDECIDED and self._error is None:
+            self._fail(self._left_early())
+
+    def next_event(self) -> NeedData | RequestReceived:
+        """Give the request, or NEED_DATA before it has come and ever after.
+
+        Raises:
+            RemoteProtocolError: the request is not right, goes over a limit, or the client ended the
+                connection; the response that it gets, if any, is in `data_to_send()`. Every later call
+                raises the same.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._state is not _State.READING:
+            return NEED_DATA
+        try:
+            return self._read_request()
+        except RemoteProtocolError as exc:
+            self._fail(exc)
+            raise
+
+    def accept(
+        self, *, subprotocol: str | None = None, extra_headers: HeaderInput = ()
+    ) -> HandshakeCompleted:
+        """Accept the request: the 101 response is in `data_to_send()` then (RFC 6455 §4.2.2).
+
+        Args:
+            subprotocol: One that the client proposed, or None for none.
+            extra_headers: Further header fields.
+
+        Returns:
+            The subprotocol and the header fields of the response.
+
+        Raises:
+            TypeError: an argument is of another type.
+            ValueError: the subprotocol was not proposed, or a header is malformed or the handshake's own.
+            RuntimeError: there is no request yet, or it has been answered.
+            RemoteProtocolError: the client broke a rule, or left, meanwhile.
+        """
+        request = self._unanswered_request()
+        # RFC 6455 §4.2.2, item 5.5: the subprotocol is one of the client's.
+        if subprotocol is not None and subprotocol not in request.subprotocols:
+            raise ValueError(
+                f"the subprotocol {shown(str(subprotocol))} is not one that the client proposed: "
+                + (", ".join(request.subprotocols) or "none")
+            )
+        headers = response_headers(key=request.key, subprotocol=subprotocol, extra_headers=extra_headers)
+        self._outgoing += switching_response(headers)
+        self._state = _State.ACCEPTED
+        return HandshakeCompleted(subprotocol, tuple((name.lower(), value) for name, value in headers))
+
+    def reject(self, status_code: int, *, extra_headers: HeaderInput = (), body: bytes | None = None) -> None:
+        """Reject the request: the response is in `data_to_send()` then; the caller sends it and closes.
+
+        Args:
+            status_code: From 200 to 599.
+            extra_headers: Further header fields.
+            body: The content, or None for none.
+
+        Raises:
+            TypeError: an argument is of another type.
+            ValueError: the status is another, it cannot have a body, or a header is malformed or the
+                handshake's own.
+            RuntimeError: there is no request yet, or it has been answered.
+            RemoteProtocolError: the client broke a rule, or left, meanwhile.
+        """
+        self._unanswered_request()
+        self._outgoing += final_response(status_code, extra_headers, body)
+        self._state = _State.REJECTED
+        self._discard()
+
+    def _read_request(self) -> NeedData | RequestReceived:
+        head = self._take_head()
+        if head is None:
+            if self._eof_received:
+                raise self._ended()
+            return NEED_DATA
+        method, target, http_version, headers = parse_request(head)
+        self._is_head = method == b"HEAD"
+        self._request = check_request(method, target, http_version, headers)
+        if self._eof_received:
+            raise self._left_early()
+        self._state = _State.UNDECIDED
+        return RequestReceived(self._request.path, self._request.headers, self._request.subprotocols)
+
+    def _left_early(self) -> RemoteProtocolError:
+        return self._broken("ended the connection before its request was answered")
+
+    def _unanswered_request(self) -> OpeningRequest:
+        if self._error is not None:
+            raise self._error
+        if self._state is not _State.UNDECIDED:
+            raise RuntimeError(_CANNOT_ANSWER[self._state])
+        assert self._request is not None
+        return self._request
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        if self._state in (_State.READING, _State.UNDECIDED) and error.status_code is not None:
+            # A text for people who look at it with curl or a browser: plain, and escaped by `shown`.
+            headers = [(b"Content-Type", b"text/plain; charset=utf-8"), *error_headers(error.status_code)]
+            text = f"{error}\n".encode()
+            self._outgoing += final_response(error.status_code, headers, text, is_body_sent=not self._is_head)
+        super()._fail(error)

@@ -1,0 +1,438 @@
+"""One WebSocket session after its opening handshake: bytes in, events out; messages in, bytes out.
+
+Theory of operation
+    Reading is pulled: `receive_data` only keeps bytes, `next_event` takes one frame after another off them until a
+    message is whole or a control frame has something to tell. Frames, messages and close codes each have their rules
+    in a module of their own; what they raise passes `next_event`, the one choke point that turns a peer's mistake into
+    a close frame and a dead session.
+
+    What RFC 6455 makes us answer (pings, a close) is answered in the same step, so that whoever drives the session
+    cannot forget it: after each call, send what `data_to_send` gives.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from collections.abc import Callable
+from typing import Final, Literal
+
+from trio_websocket._exceptions import CloseReason, LocalProtocolError, RemoteProtocolError
+from trio_websocket._kernel import Buffer, FrameDecoder, FrameHeader, encode_frame
+from trio_websocket.protocol._close import decode_close, encode_close, truncate_reason
+from trio_websocket.protocol._events import (
+    NEED_DATA,
+    BinaryReceived,
+    CloseReceived,
+    NeedData,
+    PingReceived,
+    PongReceived,
+    TextReceived,
+)
+from trio_websocket.protocol._frames import check_control_payload, check_header
+from trio_websocket.protocol._messages import MessageAssembler
+from trio_websocket.protocol._opcodes import Opcode
+
+__all__ = [
+    "DEFAULT_MAX_FRAGMENTS",
+    "DEFAULT_MAX_MESSAGE_SIZE",
+    "Event",
+    "Message",
+    "Role",
+    "Session",
+    "SessionState",
+]
+
+Message = str | bytes | bytearray | memoryview
+"""What can be sent: `str` as a text message, everything else as a binary one."""
+
+Event = TextReceived | BinaryReceived | PingReceived | PongReceived | CloseReceived
+"""What `Session.next_event` gives."""
+
+DEFAULT_MAX_MESSAGE_SIZE: Final = 2**20
+DEFAULT_MAX_FRAGMENTS: Final = 2**16
+
+# `receive_data` refuses more while so many bytes wait to be pulled.
+_MAX_UNREAD = 2**20
+# While so many bytes wait in `data_to_send`, pongs are held.
+_MAX_PONGS = 2**16
+
+
+class Role(enum.Enum):
+    """Which end of the connection a session is: clients mask what they send, servers don't (RFC 6455 §5.1)."""
+
+    CLIENT = "client"
+    SERVER = "server"
+
+
+class SessionState(enum.Enum):
+    """How far a session has got (RFC 6455 §4.1, §7.1)."""
+
+    OPEN = "open"
+    """Messages may pass both ways."""
+    CLOSING = "closing"
+    """Our close frame was sent, and the peer's is awaited."""
+    CLOSED = "closed"
+    """Nothing passes any more: both close frames did, or the peer broke a rule, or the connection ended."""
+
+
+class _Step(enum.Enum):
+    CLOSE_SENT = enum.auto()
+    CLOSE_RECEIVED = enum.auto()
+    ENDED = enum.auto()
+
+
+# A close frame that is received is answered in the same step (RFC 6455 §5.5.1), so it always ends the session.
+_NEXT = {
+    (SessionState.OPEN, _Step.CLOSE_SENT): SessionState.CLOSING,
+    (SessionState.OPEN, _Step.CLOSE_RECEIVED): SessionState.CLOSED,
+    (SessionState.OPEN, _Step.ENDED): SessionState.CLOSED,
+    (SessionState.CLOSING, _Step.CLOSE_RECEIVED): SessionState.CLOSED,
+    (SessionState.CLOSING, _Step.ENDED): SessionState.CLOSED,
+}
+
+
+class Session:
+    """The rules of RFC 6455 §5-§8 for one connection, without I/O.
+
+    Args:
+        role: Which end we are.
+        max_message_size: Bytes of payload in one received message; `math.inf` for no limit. A peer that goes over it
+            is sent 1009, as soon as a frame's header tells.
+        max_fragments: Frames in one received message; `math.inf` for no limit. Over it: 1009.
+        random_bytes: Gives as many unpredictable bytes as asked for: masking keys (RFC 6455 §5.3, §10.3).
+    """
+
+    __slots__ = (
+        "_assembler",
+        "_close_received",
+        "_close_sent",
+        "_decoder",
+        "_eof",
+        "_error",
+        "_fragment_opcode",
+        "_header",
+        "_held_pong",
+        "_initiator",
+        "_outgoing",
+        "_outgoing_size",
+        "_pongs_held",
+        "_random_bytes",
+        "_role",
+        "_state",
+    )
+
+    def __init__(
+        self,
+        role: Role,
+        *,
+        max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE,
+        max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self._role = role
+        self._random_bytes = random_bytes
+        self._state = SessionState.OPEN
+        self._error: RemoteProtocolError | None = None
+        # Reading.
+        self._decoder = FrameDecoder()
+        self._assembler = MessageAssembler(max_message_size, max_fragments)
+        self._header: FrameHeader | None = None  # of the frame whose payload is being read
+        self._eof = False
+        # Writing.
+        self._outgoing: list[bytes] = []
+        self._outgoing_size = 0
+        self._fragment_opcode: Opcode | None = None  # of the message that `send_fragment` has begun
+        self._pongs_held = False
+        self._held_pong: bytes | None = None
+        # Closing.
+        self._close_sent: CloseReason | None = None
+        self._close_received: CloseReason | None = None
+        self._initiator: Literal["local", "remote"] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Session {self._role.value} {self._state.value}>"
+
+    # ------------------------------------------------------------------------------------------------ what it is
+
+    @property
+    def role(self) -> Role:
+        """Which end we are."""
+        return self._role
+
+    @property
+    def state(self) -> SessionState:
+        """Open, closing or closed."""
+        return self._state
+
+    @property
+    def error(self) -> RemoteProtocolError | None:
+        """What the peer did that ended the session, or None."""
+        return self._error
+
+    @property
+    def close_sent(self) -> CloseReason | None:
+        """What our close frame said, or None if none was sent."""
+        return self._close_sent
+
+    @property
+    def close_received(self) -> CloseReason | None:
+        """What the peer's close frame said, or None if none came."""
+        return self._close_received
+
+    @property
+    def initiator(self) -> Literal["local", "remote"] | None:
+        """Who sent the first close frame, or None if nobody has."""
+        return self._initiator
+
+    @property
+    def close_reason(self) -> CloseReason | None:
+        """Why the session closes or closed, or None while it is open.
+
+        Ours if the peer broke a rule; else the peer's, if it sent one; else 1006 if the connection ended without; else
+        ours (RFC 6455 §7.1.5-§7.1.7).
+        """
+        if self._error is not None and self._close_sent is not None and self._error.code != _ABNORMAL:
+            return self._close_sent
+        if self._close_received is not None:
+            return self._close_received
+        return CloseReason(_ABNORMAL, None) if self._state is SessionState.CLOSED else self._close_sent
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    @property
+    def unread(self) -> int:
+        """Bytes that were received and not pulled yet."""
+        return self._decoder.unread
+
+    def receive_data(self, data: Buffer) -> None:
+        """Take in bytes from the peer; pull with `next_event` until it gives `NEED_DATA` before you give more.
+
+        Raises:
+            LocalProtocolError: Over 1 MiB was not pulled yet.
+        """
+        if self._decoder.unread > _MAX_UNREAD:
+            raise LocalProtocolError(f"{self._decoder.unread} bytes were received and not pulled by next_event()")
+        # RFC 6455 §5.5.1: what comes behind a close frame is discarded, and so is all that follows an error.
+        if self._state is not SessionState.CLOSED:
+            self._decoder.receive_data(data)
+
+    def receive_eof(self) -> None:
+        """Take in that the peer will send no more: after what was received, the session ends."""
+        self._eof = True
+
+    def next_event(self) -> Event | Literal[NeedData.NEED_DATA]:
+        """Pull the next event, or `NEED_DATA`. What has to be answered is in `data_to_send()` afterwards.
+
+        Raises:
+            RemoteProtocolError: The peer broke a rule, went over a limit or ended the connection without a close
+                frame. The session is dead: a close frame is in `data_to_send()` if there can be one, and every
+                later call raises the same error.
+        """
+        if self._error is not None:
+            raise self._error
+        try:
+            return self._pull()
+        except RemoteProtocolError as error:
+            self._fail(error)
+            raise
+
+    def _pull(self) -> Event | Literal[NeedData.NEED_DATA]:
+        while self._state is not SessionState.CLOSED:
+            header = self._header
+            if header is None:
+                header = self._decoder.read_header()
+                if header is None:
+                    return self._need_data()
+                check_header(header, must_be_masked=self._role is Role.SERVER)
+                if header.opcode < Opcode.CLOSE:
+                    self._assembler.begin_frame(header)
+                self._header = header
+            event = self._read_data(header) if header.opcode < Opcode.CLOSE else self._read_control(header.opcode)
+            if event is NEED_DATA:
+                return self._need_data()
+            self._header = None
+            if event is not None:
+                return event
+        return NEED_DATA
+
+    def _read_data(self, header: FrameHeader) -> Event | Literal[NeedData.NEED_DATA] | None:
+        part = self._decoder.read_part()
+        if self._decoder.remaining:
+            self._assembler.add(part)
+            return NEED_DATA
+        if header.fin:
+            return self._assembler.finish(part)
+        self._assembler.add(part)
+        return None
+
+    def _read_control(self, opcode: int) -> Event | Literal[NeedData.NEED_DATA]:
+        payload = self._decoder.read_payload()
+        if payload is None:
+            return NEED_DATA
+        if opcode == Opcode.PING:
+            self._answer_ping(payload)
+            return PingReceived(payload)
+        if opcode == Opcode.PONG:
+            return PongReceived(payload)
+        return self._read_close(payload)
+
+    def _read_close(self, payload: bytes) -> CloseReceived:
+        received = decode_close(payload)
+        self._close_received = received
+        self._initiator = self._initiator or "remote"
+        # RFC 6455 §5.5.1: an endpoint that has not sent a close frame MUST answer with one; it echoes the code.
+        if self._close_sent is None:
+            self._write_close(received.code, None)
+        self._advance(_Step.CLOSE_RECEIVED)
+        return CloseReceived(received.code, received.reason or "")
+
+    def _need_data(self) -> Literal[NeedData.NEED_DATA]:
+        if self._eof:
+            raise RemoteProtocolError("the peer ended the connection without a close frame", code=_ABNORMAL)
+        return NEED_DATA
+
+    def _fail(self, error: RemoteProtocolError) -> None:
+        # RFC 6455 §7.1.7: to fail the connection is to send a close frame with the fitting code, and then no more.
+        self._error = error
+        if error.code != _ABNORMAL and self._close_sent is None:
+            self._initiator = self._initiator or "local"
+            self._write_close(error.code, truncate_reason(str(error)))
+        self._advance(_Step.ENDED)
+
+    def _advance(self, step: _Step) -> None:
+        self._state = _NEXT[self._state, step]
+        if self._state is SessionState.CLOSED:
+            self._decoder.discard()
+
+    # --------------------------------------------------------------------------------------------------- writing
+
+    def send_message(self, message: Message) -> None:
+        """Queue a message as one frame (RFC 6455 §5.6).
+
+        Raises:
+            ValueError: It is neither text nor bytes, or text that can't be encoded in UTF-8.
+            LocalProtocolError: A fragmented message is open, or our close frame was sent.
+        """
+        opcode, payload = _encode_message(message)
+        self._check_open()
+        if self._fragment_opcode is not None:
+            raise LocalProtocolError("a fragmented message is open: finish it first (RFC 6455 §5.4)")
+        self._write(opcode, payload)
+
+    def send_fragment(self, data: Message, *, is_final: bool) -> None:
+        """Queue one fragment of a message; the first decides whether that is text or binary (RFC 6455 §5.4).
+
+        Raises:
+            ValueError: It is neither text nor bytes, or of the other kind than the first.
+            LocalProtocolError: Our close frame was sent.
+        """
+        opcode, payload = _encode_message(data)
+        self._check_open()
+        if self._fragment_opcode is None:
+            frame_opcode = self._fragment_opcode = opcode
+        elif opcode is self._fragment_opcode:
+            frame_opcode = Opcode.CONTINUATION
+        else:
+            raise ValueError("all fragments of a message must be str, or all must be bytes")
+        self._write(frame_opcode, payload, fin=is_final)
+        if is_final:
+            self._fragment_opcode = None
+
+    def send_ping(self, payload: bytes = b"") -> None:
+        """Queue a ping (RFC 6455 §5.5.2).
+
+        Raises:
+            ValueError: The payload is over 125 bytes.
+            LocalProtocolError: Our close frame was sent.
+        """
+        check_control_payload(payload)
+        self._check_open()
+        self._write(Opcode.PING, payload)
+
+    def send_pong(self, payload: bytes = b"") -> None:
+        """Queue a pong that nobody asked for (RFC 6455 §5.5.3); those that were are queued by `next_event`.
+
+        Raises:
+            ValueError: The payload is over 125 bytes.
+            LocalProtocolError: Our close frame was sent.
+        """
+        check_control_payload(payload)
+        self._check_open()
+        self._write(Opcode.PONG, payload)
+
+    def send_close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Queue our close frame (RFC 6455 §5.5.1); 1005 stands for one without a code.
+
+        Raises:
+            ValueError: The code must not be sent, or the reason is over 123 bytes of UTF-8.
+            LocalProtocolError: It was sent already.
+        """
+        encode_close(code, reason)
+        self._check_open()
+        self._initiator = "local"
+        self._write_close(code, reason)
+        self._advance(_Step.CLOSE_SENT)
+
+    def data_to_send(self) -> bytes:
+        """Take the bytes that are to be sent to the peer now, whole frames in their order; may be empty."""
+        if not self._pongs_held:
+            self._release_pong()
+        # b"".join gives a lone frame back as it is, without a copy.
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        self._outgoing_size = 0
+        return data
+
+    def hold_pongs(self, hold: bool) -> None:
+        """While a peer does not read, keep only the answer to its latest ping, and queue that when let go.
+
+        RFC 6455 §5.5.3: an endpoint that has not yet answered earlier pings may answer only the most recent one. It
+        is what bounds the memory that a flood of pings can take.
+        """
+        self._pongs_held = hold
+        if not hold:
+            self._release_pong()
+
+    def _answer_ping(self, payload: bytes) -> None:
+        # Nothing follows our close frame.
+        if self._state is not SessionState.OPEN:
+            return
+        if self._pongs_held or self._outgoing_size > _MAX_PONGS:
+            self._held_pong = payload
+        else:
+            self._write(Opcode.PONG, payload)
+
+    def _release_pong(self) -> None:
+        payload, self._held_pong = self._held_pong, None
+        if payload is not None and self._state is SessionState.OPEN:
+            self._write(Opcode.PONG, payload)
+
+    def _write_close(self, code: int, reason: str | None) -> None:
+        self._write(Opcode.CLOSE, encode_close(code, reason))
+        self._close_sent = CloseReason(code, reason or None)
+
+    def _write(self, opcode: Opcode, payload: Buffer, *, fin: bool = True) -> None:
+        mask = self._random_bytes(4) if self._role is Role.CLIENT else None
+        frame = encode_frame(opcode, payload, fin=fin, mask=mask)
+        self._outgoing.append(frame)
+        self._outgoing_size += len(frame)
+
+    def _check_open(self) -> None:
+        if self._error is not None:
+            raise self._error
+        if self._state is not SessionState.OPEN:
+            raise LocalProtocolError("nothing can be sent after the close frame (RFC 6455 §5.5.1)")
+
+
+_ABNORMAL: Final = 1006
+
+
+def _encode_message(message: Message) -> tuple[Opcode, Buffer]:
+    if isinstance(message, str):
+        return Opcode.TEXT, message.encode()
+    if isinstance(message, bytes | bytearray):
+        return Opcode.BINARY, message
+    if isinstance(message, memoryview):
+        return Opcode.BINARY, message.cast("B") if message.c_contiguous else message.tobytes()
+    raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")

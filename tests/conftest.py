@@ -1,0 +1,32 @@
+"""Runs async tests under Trio, each in a run of its own, and holds what several tests share."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+pytest_plugins = ["_external", "certificates"]
+
+
+@pytest.fixture
+def mock_clock() -> trio.testing.MockClock:
+    """A clock that jumps ahead as soon as every task waits: no test waits for real time."""
+    return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine function in `trio.run`, under `mock_clock` if the test takes it."""
+    function: Callable[..., Any] = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(function):
+        return None
+    names = inspect.signature(function).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs}
+    trio.run(functools.partial(function, **arguments), clock=arguments.get("mock_clock"))
+    return True
