@@ -41,9 +41,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
     queue filled past that number, up to `message_queue_bytes`.
     """
 
-    def __init__(
-        self, link: Link, *, path: str, subprotocol: str | None, handshake_headers: Headers
-    ) -> None:
+    def __init__(self, link: Link, *, path: str, subprotocol: str | None, handshake_headers: Headers) -> None:
         self._link = link
         self._path = path
         self._subprotocol = subprotocol
@@ -174,7 +172,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
             link.pull()
             await ping.wait()
         finally:
-            link.pings.remove(payload)
+            link.pings.remove(payload, ping)
         if ping.latency is None:
             raise link.make_closed()
         return ping.latency

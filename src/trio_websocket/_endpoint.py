@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import trio
+from trio.socket import AF_INET, AF_INET6
 
 __all__ = ["Endpoint", "endpoint_of_listener", "endpoints_of_stream"]
 
+_IP = (AF_INET, AF_INET6)
 
-class Endpoint(NamedTuple):
+
+@dataclass(frozen=True, init=False)
+class Endpoint:
     """An IP address and a port.
 
     Args:
-        address: An `ipaddress` object.
+        address: An `ipaddress` object, or a text that is one's.
         port: The TCP port.
         is_ssl: Whether TLS is spoken there.
+
+    Raises:
+        ValueError: The text is no IP address.
     """
 
     address: ipaddress.IPv4Address | ipaddress.IPv6Address
     port: int
     is_ssl: bool
+
+    def __init__(
+        self, address: str | ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, is_ssl: bool
+    ) -> None:
+        object.__setattr__(self, "address", ipaddress.ip_address(address))
+        object.__setattr__(self, "port", port)
+        object.__setattr__(self, "is_ssl", is_ssl)
 
     @property
     def url(self) -> str:
@@ -31,11 +45,9 @@ class Endpoint(NamedTuple):
         return f"{scheme}://{host}" if self.port == default else f"{scheme}://{host}:{self.port}"
 
 
-def _from_socket_name(name: object, *, is_ssl: bool) -> Endpoint | None:
-    # (host, port) or (host, port, flow, scope) for IP; a path for a Unix socket.
-    if isinstance(name, tuple) and len(name) >= 2:
-        return Endpoint(ipaddress.ip_address(name[0]), int(name[1]), is_ssl)
-    return None
+def _from_socket_name(family: int, name: tuple[str, int], *, is_ssl: bool) -> Endpoint | None:
+    # A Unix socket's name is a path, and what other families have looks like IP and is not.
+    return Endpoint(name[0], name[1], is_ssl) if family in _IP else None
 
 
 def endpoints_of_stream(stream: trio.abc.Stream) -> tuple[Endpoint | str, Endpoint | str]:
@@ -45,8 +57,8 @@ def endpoints_of_stream(stream: trio.abc.Stream) -> tuple[Endpoint | str, Endpoi
     local = remote = None
     if isinstance(inner, trio.SocketStream):
         try:
-            local = _from_socket_name(inner.socket.getsockname(), is_ssl=is_ssl)
-            remote = _from_socket_name(inner.socket.getpeername(), is_ssl=is_ssl)
+            local = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
+            remote = _from_socket_name(inner.socket.family, inner.socket.getpeername(), is_ssl=is_ssl)
         except OSError:
             # The peer has gone already, and took its name along.
             pass
@@ -59,5 +71,5 @@ def endpoint_of_listener(listener: trio.abc.Listener[trio.abc.Stream]) -> Endpoi
     inner = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener
     endpoint = None
     if isinstance(inner, trio.SocketListener):
-        endpoint = _from_socket_name(inner.socket.getsockname(), is_ssl=is_ssl)
+        endpoint = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
     return endpoint or repr(listener)

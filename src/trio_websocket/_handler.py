@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from trio_websocket._connection import CANCEL_GRACE
-from trio_websocket._request import WebSocketRequest, finish_request, has_ended_with
+from trio_websocket._request import WebSocketRequest, awaits_answer, finish_request, has_ended_with
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -41,7 +41,7 @@ async def run_handler(handler: Handler, request: WebSocketRequest) -> None:
         _log_failure(request, failure)
         await finish_request(request, 1011, "internal error", 500)
     else:
-        if not request.is_answered:
+        if awaits_answer(request):
             logger.error("%s: the handler returned without an answer", request)
         await finish_request(request, 1000, None, 500)
 

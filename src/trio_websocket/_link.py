@@ -118,6 +118,9 @@ class Link:
 
     def flush(self) -> None:
         """Hand over what the session has to send."""
+        # As soon as there is room: under busy senders the backlog may never drain.
+        if self.has_room_to_send():
+            self.session.hold_pongs(False)
         data = self.session.data_to_send()
         if data:
             self.transport.write(data)
@@ -140,7 +143,6 @@ class Link:
 
     def backlog_drained(self) -> None:
         """Answer the ping that was left when the peer did not read."""
-        self.session.hold_pongs(False)
         self.flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -211,9 +213,12 @@ class Link:
         """The session is closed: let the transport follow, and everyone know."""
         self._is_ending = True
         self.flush()
-        # RFC 6455 §7.1.1: the server closes the TCP connection first; a client waits for that, for a while.
+        # RFC 6455 §7.1.1: the server closes the TCP connection first; a client waits for that, for a while. A server
+        # lingers only when the peer may still be sending: to close on unread data is a reset, which could overtake what
+        # we said last.
         is_server = self.session.role is Role.SERVER
-        self.transport.close(timeout=self.options.disconnect_timeout, linger=LINGER, shutdown=is_server)
+        linger = 0.0 if is_server and self.session.close_received is not None else LINGER
+        self.transport.close(timeout=self.options.disconnect_timeout, linger=linger, shutdown=is_server)
         logger.info("%s: closed, %s", self.name, self.session.close_reason)
         self._wake_all()
 

@@ -45,7 +45,7 @@ class _Opening(Generic[_Handshake]):
         self._error: Exception | None = None
         self._lost = trio.Event()
         self._over = trio.Event()
-        self._is_request_known = False
+        self._is_undecided = False
         self.transport = transport
         self.has_ended = False
         transport.set_owner(self)
@@ -53,7 +53,7 @@ class _Opening(Generic[_Handshake]):
     def data_received(self, data: Buffer) -> None:
         """Take in bytes from the peer."""
         self._handshake.receive_data(data)
-        if self._is_request_known:
+        if self._is_undecided:
             # A client may send ahead, but only what fits into one read before it is answered.
             self.transport.pause_reading()
         self._progress.unpark_all()
@@ -150,6 +150,12 @@ class ClientOpening(_Opening[ClientHandshake]):
 class ServerOpening(_Opening[ServerHandshake]):
     """A server's opening handshake."""
 
+    def eof_received(self) -> None:
+        """Take in that the client sends no more: it can't be answered then."""
+        super().eof_received()
+        if self._is_undecided:
+            self.transport.abort()
+
     async def receive_request(self) -> RequestReceived:
         """Wait for the client's request.
 
@@ -166,7 +172,7 @@ class ServerOpening(_Opening[ServerHandshake]):
         except BaseException:
             await self.abort()
             raise
-        self._is_request_known = True
+        self._is_undecided = True
         return event
 
     async def _next_event(self) -> RequestReceived:
@@ -183,6 +189,11 @@ class ServerOpening(_Opening[ServerHandshake]):
                 await self._lost.wait()
         finally:
             await self.abort()
+
+    def _give_up(self, error: RemoteProtocolError) -> NoReturn:
+        self.has_ended = True
+        self.transport.abort()
+        self._fail(error)
 
     def _close(self) -> None:
         # The client has to have the chance to read the answer: a reset would take it away.
@@ -201,7 +212,8 @@ class ServerOpening(_Opening[ServerHandshake]):
         try:
             completed = self._handshake.accept(subprotocol=subprotocol, extra_headers=extra_headers)
         except RemoteProtocolError as error:
-            self._fail(error)
+            self._give_up(error)
+        self._is_undecided = False
         self._flush()
         options = self._options
         session = Session(
@@ -225,7 +237,7 @@ class ServerOpening(_Opening[ServerHandshake]):
         try:
             self._handshake.reject(status_code, extra_headers=extra_headers, body=body)
         except RemoteProtocolError as error:
-            self._fail(error)
+            self._give_up(error)
+        self._is_undecided = False
         self._flush()
         self._close()
-

@@ -68,7 +68,9 @@ class ConnectionOptions:
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if value is not None and (math.isnan(value) or value < 0):
+            if value is None and name == "receive_buffer_size":
+                continue
+            if math.isnan(value) or value < 0:
                 raise ValueError(f"{name}={value!r} is not a number of at least 0")
 
     @property

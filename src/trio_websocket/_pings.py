@@ -56,9 +56,11 @@ class PingsInFlight:
         ping = self._pings[payload] = Ping()
         return ping
 
-    def remove(self, payload: bytes) -> None:
-        """Forget a ping that nobody waits for."""
-        self._pings.pop(payload, None)
+    def remove(self, payload: bytes, ping: Ping) -> None:
+        """Forget `ping`, for which nobody waits any more."""
+        # Its payload may be in flight anew: a pong came, and another task was quicker than the one that waited for it.
+        if self._pings.get(payload) is ping:
+            del self._pings[payload]
 
     def receive_pong(self, payload: bytes) -> float | None:
         """End the ping that a pong answers, and all earlier ones; returns that ping's seconds, None if there is none.

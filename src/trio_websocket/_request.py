@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import trio
@@ -11,12 +12,12 @@ from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import ConnectionClosed, HandshakeError
 from trio_websocket._opening import ServerOpening
 from trio_websocket._options import HeaderList
-from trio_websocket.protocol import Headers, RequestReceived
+from trio_websocket.protocol import RequestReceived
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
 
-__all__ = ["WebSocketRequest", "finish_request", "has_ended_with"]
+__all__ = ["WebSocketRequest", "awaits_answer", "finish_request", "has_ended_with"]
 
 
 class WebSocketRequest:
@@ -35,28 +36,23 @@ class WebSocketRequest:
         self._is_answered = False
 
     def __repr__(self) -> str:
-        return f"<WebSocketRequest {ascii(self.path)} from {self.remote}>"
+        return f"<WebSocketRequest {self.path!a} from {self.remote}>"
 
     def __str__(self) -> str:
         return repr(self) if self._connection is None else str(self._connection)
 
     @property
-    def headers(self) -> Headers:
+    def headers(self) -> list[tuple[bytes, bytes]]:
         """The request's headers: pairs of bytes, lower-case names.
 
         Without Host, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol.
         """
-        return self._event.headers
+        return list(self._event.headers)
 
     @property
     def path(self) -> str:
         """The requested path, with its query."""
         return self._event.path
-
-    @property
-    def is_answered(self) -> bool:
-        """Whether it was accepted or rejected."""
-        return self._is_answered
 
     @property
     def proposed_subprotocols(self) -> tuple[str, ...]:
@@ -138,12 +134,19 @@ async def finish_request(request: WebSocketRequest, code: int, reason: str | Non
         return
     opening = request._opening
     try:
-        if not opening.has_ended:
-            if not request._is_answered:
+        if awaits_answer(request):
+            # The client may have sent what ends the handshake all the same.
+            with contextlib.suppress(HandshakeError):
                 opening.reject(status_code, (), None)
+        if not opening.has_ended:
             await opening.wait_over()
     finally:
         await opening.abort()
+
+
+def awaits_answer(request: WebSocketRequest) -> bool:
+    """Whether the client is there, and nobody has answered it."""
+    return not request._is_answered and not request._opening.has_ended
 
 
 def has_ended_with(request: WebSocketRequest, error: BaseException) -> bool:
@@ -151,5 +154,6 @@ def has_ended_with(request: WebSocketRequest, error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return all(has_ended_with(request, each) for each in error.exceptions)
     if isinstance(error, ConnectionClosed):
-        return request._connection is not None and error.reason == request._connection.closed
+        closed = None if request._connection is None else request._connection.closed
+        return closed is not None and error.reason == closed
     return isinstance(error, HandshakeError) and request._connection is None and request._opening.has_ended

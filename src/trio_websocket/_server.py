@@ -152,7 +152,9 @@ class WebSocketServer:
         """Where the server listens: an `Endpoint` for each listener, or a text where it has no IP address."""
         return [endpoint_of_listener(listener) for listener in self._listeners]
 
-    async def run(self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED) -> NoReturn:
+    async def run(
+        self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED
+    ) -> NoReturn:
         """Serve until cancelled; `await nursery.start(server.run)` gives the server once it listens.
 
         When cancelled, every client is sent 1001, within two seconds, and the listeners are closed.
@@ -166,12 +168,18 @@ class WebSocketServer:
         )
 
     async def _serve_stream(self, stream: trio.abc.Stream) -> None:
+        remote = endpoints_of_stream(stream)[1]
         try:
             with trio.fail_after(self._options.connect_timeout):
                 opening = await _open_tls(stream, self._options)
                 request = WebSocketRequest(opening, await opening.receive_request())
         except (HandshakeError, trio.TooSlowError) as error:
-            logger.info("no WebSocket handshake with %s: %s", endpoints_of_stream(stream)[1], error)
+            logger.info("no WebSocket handshake with %s: %s", remote, error)
+            return
+        except Exception:
+            # Whatever a stream that is not ours raises ends this connection and no more.
+            logger.exception("no WebSocket handshake with %s", remote)
+            await trio.aclose_forcefully(stream)
             return
         await run_handler(self._handler, request)
 
@@ -183,7 +191,7 @@ class _Started:
         self._task_status = task_status
         self._server = server
 
-    def started(self, value: object = None) -> None:
+    def started(self, _listeners: object = None) -> None:
         self._task_status.started(self._server)
 
 
@@ -247,7 +255,9 @@ async def serve_websocket(
     if ssl_context is None:
         listeners = await trio.open_tcp_listeners(port, host=host)
     else:
-        listeners = await trio.open_ssl_over_tcp_listeners(port, ssl_context, host=host, https_compatible=True)
+        listeners = await trio.open_ssl_over_tcp_listeners(
+            port, ssl_context, host=host, https_compatible=True
+        )
     server = WebSocketServer(
         handler,
         listeners,

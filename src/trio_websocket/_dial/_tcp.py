@@ -31,11 +31,12 @@ async def open_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
         raise HandshakeError(f"cannot look up {host!a}: {error}") from error
     if ssl_context is None:
         return stream
-    # Most peers end TLS without a close_notify; WebSocket's close frame says what it would have said.
-    tls = trio.SSLStream(stream, ssl_context, server_hostname=host.rstrip("."), https_compatible=True)
     try:
+        # Most peers end TLS without a close_notify; WebSocket's close frame says what it would have said.
+        tls = trio.SSLStream(stream, ssl_context, server_hostname=host.rstrip("."), https_compatible=True)
         await tls.do_handshake()
-    except trio.BrokenResourceError as error:
+    except (trio.BrokenResourceError, ssl.SSLError, ValueError) as error:
+        # The latter two: a context that is no client's, a name that TLS can't send.
         await trio.aclose_forcefully(stream)
         raise HandshakeError(f"TLS handshake with {host} port {port} failed: {_explain(error)}") from error
     except BaseException:

@@ -62,7 +62,7 @@ class Transport(abc.ABC):
     async def wait_backlog(self, limit: int) -> None:
         """Wait until at most `limit` bytes are left to send, or `wake_waiters`, or the transport is closed.
 
-        Cancelling is safe. Any number of tasks may wait.
+        It may return earlier: look again. Cancelling is safe. Any number of tasks may wait.
         """
 
     @abc.abstractmethod

@@ -24,6 +24,9 @@ DEFAULT_RECEIVE_SIZE = 65536
 # What one `send_all` gets at most, so that a long backlog is seen to shrink.
 _SEND_SIZE = 262144
 
+# Seconds to read what a peer sent before it refused to take more.
+_LAST_WORDS = 1.0
+
 
 class StreamTransport(Transport):
     """A transport over `stream`, which is the transport's from now on.
@@ -43,7 +46,7 @@ class StreamTransport(Transport):
         self._reader_scope = trio.CancelScope()
         self._is_paused = False
         self._unpaused = trio.lowlevel.ParkingLot()
-        self._eof = trio.Event()
+        self._reader_ended = trio.Event()
         # Writing.
         self._writer_scope = trio.CancelScope()
         self._outgoing: deque[bytes | memoryview] = deque()
@@ -76,8 +79,8 @@ class StreamTransport(Transport):
 
     async def _read(self) -> None:
         assert self._owner is not None
-        with self._reader_scope:
-            try:
+        try:
+            with self._reader_scope:
                 while True:
                     while self._is_paused:
                         await self._unpaused.park()
@@ -85,11 +88,12 @@ class StreamTransport(Transport):
                     if not data:
                         break
                     self._owner.data_received(data)
-                self._eof.set()
                 self._owner.eof_received()
-            except Exception as error:
-                # Broken and closed streams, and whatever a stream that is not ours may raise.
-                self._fail(error)
+        except Exception as error:
+            # Broken and closed streams, and whatever a stream that is not ours may raise, also when it is cancelled.
+            self._fail(error)
+        finally:
+            self._reader_ended.set()
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -113,8 +117,15 @@ class StreamTransport(Transport):
     async def _write(self) -> None:
         try:
             with self._writer_scope:
-                await self._send_until_closing()
-                await self._close_stream()
+                try:
+                    await self._send_until_closing()
+                except Exception as error:
+                    self._note(error)
+                    # The peer may have said why before it left.
+                    with trio.move_on_after(_LAST_WORDS):
+                        await self._reader_ended.wait()
+                else:
+                    await self._close_stream()
         except Exception as error:
             # As in _read.
             self._fail(error)
@@ -164,17 +175,22 @@ class StreamTransport(Transport):
         self._is_closing = True
         self._writer_scope.cancel()
 
-    def _fail(self, error: Exception) -> None:
+    def _note(self, error: Exception) -> None:
         # What a stream raises when it is closed under a task is no news once closing began.
         if not self._is_closing:
             self._error = error
+        self._is_closing = True
+
+    def _fail(self, error: Exception) -> None:
+        self._note(error)
         self.abort()
 
     async def _close_stream(self) -> None:
+        # TLS has no half-close that all peers understand; there, the peer's patience is what lingering relies on.
         if self._shutdown and isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
         with trio.move_on_after(self._linger):
-            await self._eof.wait()
+            await self._reader_ended.wait()
         self._reader_scope.cancel()
         await self._stream.aclose()
 
@@ -184,7 +200,11 @@ class StreamTransport(Transport):
         self._reader_scope.cancel()
         try:
             with trio.CancelScope(shield=True):
-                await trio.aclose_forcefully(self._stream)
+                try:
+                    await trio.aclose_forcefully(self._stream)
+                finally:
+                    # Nothing may be told after `connection_lost`, and no task be left.
+                    await self._reader_ended.wait()
         except Exception as error:
             # As in _read.
             self._error = self._error or error

@@ -28,7 +28,9 @@ def check_header(header: FrameHeader, *, must_be_masked: bool) -> None:
         raise RemoteProtocolError(f"frame with unknown opcode {opcode}")
     # RFC 6455 §5.1: a client masks all its frames, a server none; either closes on the other's mistake.
     if (mask is not None) is not must_be_masked:
-        raise RemoteProtocolError("client sent an unmasked frame" if must_be_masked else "server sent a masked frame")
+        raise RemoteProtocolError(
+            "client sent an unmasked frame" if must_be_masked else "server sent a masked frame"
+        )
     # RFC 6455 §5.2: the minimal number of bytes MUST be used, and the most significant bit of 64 MUST be 0.
     if not is_minimal:
         raise RemoteProtocolError(f"frame whose length {length} is not written in the fewest bytes")
@@ -53,4 +55,6 @@ def check_control_payload(payload: bytes) -> None:
         ValueError: It is over 125 bytes.
     """
     if len(payload) > MAX_CONTROL_SIZE:
-        raise ValueError(f"control payload of {len(payload)} bytes exceeds {MAX_CONTROL_SIZE} (RFC 6455 §5.5)")
+        raise ValueError(
+            f"control payload of {len(payload)} bytes exceeds {MAX_CONTROL_SIZE} (RFC 6455 §5.5)"
+        )

@@ -47,10 +47,6 @@ from ._url import encode_resource
 
 __all__ = ["ClientHandshake", "ServerHandshake"]
 
-# How much may lie unread, so also behind a request that waits for its answer. One call of `receive_data` may
-# go over it, as its bytes are in the caller's memory already.
-_MAX_UNREAD = 65536
-
 _HEAD_END = re.compile(rb"\n\r?\n")
 # RFC 8446 §5.1: content types 21 (alert) and 22 (handshake) begin a TLS record; neither can begin HTTP.
 _TLS_RECORDS = (b"\x15", b"\x16")
@@ -65,6 +61,9 @@ class _Peer(NamedTuple):
     start: re.Pattern[bytes]
     first_line: re.Pattern[bytes]
     tls_hint: str
+    # How much it may send ahead of `next_event`. One call of `receive_data` may go over it, as its bytes are in
+    # the caller's memory already.
+    max_unread: int
 
 
 _CLIENT = _Peer(
@@ -73,6 +72,8 @@ _CLIENT = _Peer(
     re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z].*", re.DOTALL),
     re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]"),
     "this port serves ws:, not wss:",
+    # RFC 6455 §4.1: it MUST wait for the response before it sends any further data. Some do not.
+    65536,
 )
 _SERVER = _Peer(
     "server",
@@ -80,6 +81,8 @@ _SERVER = _Peer(
     re.compile(rb"H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\."),
     re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: .*)?", re.DOTALL),
     "that port may serve wss:, not ws:",
+    # It may send as soon as it has answered, so what counts here is only how late the answer is looked at.
+    2**20,
 )
 
 
@@ -95,7 +98,7 @@ class _Handshake:
         self._is_first_line_checked = False
         self._max_header_size = max_header_size
         self._header_size_left = max_header_size
-        self._max_unread = max(max_header_size, _MAX_UNREAD)
+        self._max_unread = max(max_header_size, peer.max_unread)
         self._eof_received = False
         self._is_discarding = False
         # Writing.
@@ -105,7 +108,8 @@ class _Handshake:
         """Take bytes in; `next_event` then tells what they mean.
 
         When the handshake is done they are added to `trailing_data`; after an error or a rejection they are
-        dropped. More than 64 KiB (or max_header_size) left unread is an error, which the next call raises.
+        dropped. To let more than 64 KiB of a client, or 1 MiB of a server, lie unread is an error, which the
+        next call raises.
         """
         if self._is_discarding:
             return

@@ -98,7 +98,9 @@ def parse_request(head: bytes) -> tuple[bytes, bytes, bytes, Headers]:
 
 def _reason(error: h11.RemoteProtocolError) -> str:
     # h11 quotes whole lines, as bytearray(b'...').
-    text = re.sub(r"bytearray\(b(.*)\)", r"\1", str(error)).encode("ascii", "backslashreplace").decode("ascii")
+    text = (
+        re.sub(r"bytearray\(b(.*)\)", r"\1", str(error)).encode("ascii", "backslashreplace").decode("ascii")
+    )
     return text if len(text) <= 100 else text[:100] + "..."
 
 

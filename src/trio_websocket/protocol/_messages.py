@@ -98,3 +98,7 @@ class MessageAssembler:
             self._utf8.decode(part, is_last)
         except UnicodeDecodeError:
             raise RemoteProtocolError(_INVALID_UTF8, code=1007) from None
+        # Python waits for the third byte of a surrogate, though the second has said already what it is (RFC 3629 §3).
+        pending = self._utf8.getstate()[0]
+        if pending[:1] == b"\xed" and pending[1:] >= b"\xa0":
+            raise RemoteProtocolError(_INVALID_UTF8, code=1007)

@@ -212,7 +212,9 @@ class Session:
             LocalProtocolError: Over 1 MiB was not pulled yet.
         """
         if self._decoder.unread > _MAX_UNREAD:
-            raise LocalProtocolError(f"{self._decoder.unread} bytes were received and not pulled by next_event()")
+            raise LocalProtocolError(
+                f"{self._decoder.unread} bytes were received and not pulled by next_event()"
+            )
         # RFC 6455 §5.5.1: what comes behind a close frame is discarded, and so is all that follows an error.
         if self._state is not SessionState.CLOSED:
             self._decoder.receive_data(data)
@@ -248,7 +250,9 @@ class Session:
                 if header.opcode < Opcode.CLOSE:
                     self._assembler.begin_frame(header)
                 self._header = header
-            event = self._read_data(header) if header.opcode < Opcode.CLOSE else self._read_control(header.opcode)
+            event = (
+                self._read_data(header) if header.opcode < Opcode.CLOSE else self._read_control(header.opcode)
+            )
             if event is NEED_DATA:
                 return self._need_data()
             self._header = None

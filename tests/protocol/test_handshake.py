@@ -1,0 +1,303 @@
+"""The opening handshake's rules, whatever carries it."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from trio_websocket._exceptions import RemoteProtocolError
+from trio_websocket.protocol._events import Headers
+from trio_websocket.protocol._handshake import (
+    accept_value,
+    check_request,
+    check_response,
+    error_headers,
+    make_key,
+    request_headers,
+    response_headers,
+)
+
+# RFC 6455 §1.3.
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+REQUEST: Headers = (
+    (b"host", b"server.example.com"),
+    (b"upgrade", b"websocket"),
+    (b"connection", b"Upgrade"),
+    (b"sec-websocket-key", KEY),
+    (b"sec-websocket-version", b"13"),
+)
+RESPONSE: Headers = (
+    (b"upgrade", b"websocket"),
+    (b"connection", b"Upgrade"),
+    (b"sec-websocket-accept", ACCEPT),
+)
+
+
+def replaced(headers: Headers, name: bytes, *values: bytes) -> Headers:
+    return tuple(field for field in headers if field[0] != name) + tuple((name, value) for value in values)
+
+
+def refused(headers: Headers) -> RemoteProtocolError:
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_request(b"GET", b"/", b"1.1", headers)
+    return caught.value
+
+
+def test_key_is_sixteen_random_bytes_in_base64() -> None:
+    assert make_key(lambda size: b"the sample nonce"[:size]) == KEY
+    assert base64.b64decode(make_key(bytes)) == bytes(16)
+
+
+def test_accept_value_is_that_of_the_rfc() -> None:
+    assert accept_value(KEY) == ACCEPT
+
+
+def test_request_headers_are_those_of_the_rfc() -> None:
+    headers = request_headers(
+        host="server.example.com",
+        key=KEY,
+        subprotocols=["chat", "superchat"],
+        extra_headers=[(b"Origin", b"http://example.com")],
+    )
+    assert headers == [
+        (b"Host", b"server.example.com"),
+        (b"Upgrade", b"websocket"),
+        (b"Connection", b"Upgrade"),
+        (b"Sec-WebSocket-Key", KEY),
+        (b"Sec-WebSocket-Version", b"13"),
+        (b"Sec-WebSocket-Protocol", b"chat, superchat"),
+        (b"Origin", b"http://example.com"),
+    ]
+
+
+def test_request_headers_leave_out_what_is_not_asked_for() -> None:
+    names = [name for name, _ in request_headers(host="", key=KEY)]
+    assert b"Sec-WebSocket-Protocol" not in names
+    assert b"Sec-WebSocket-Extensions" not in names
+
+
+@pytest.mark.parametrize("host", ["a b", "a\r\nX: y", "a\n", "\0", "ü.example", "\x7f"])
+def test_a_host_that_cannot_be_sent_is_refused(host: str) -> None:
+    with pytest.raises(ValueError, match=r"the host .* cannot be sent in a header"):
+        request_headers(host=host, key=KEY)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Host",
+        b"Upgrade",
+        b"Connection",
+        b"Sec-WebSocket-Key",
+        b"Sec-WebSocket-Version",
+        b"Sec-WebSocket-Accept",
+        b"Sec-WebSocket-Extensions",
+        b"Sec-WebSocket-Protocol",
+        b"Content-Length",
+        b"Transfer-Encoding",
+    ],
+)
+def test_extra_headers_cannot_be_those_of_the_handshake(name: bytes) -> None:
+    with pytest.raises(ValueError, match="set by the handshake itself"):
+        request_headers(host="h", key=KEY, extra_headers=[(name, b"x")])
+    with pytest.raises(ValueError, match="set by the handshake itself"):
+        response_headers(key=KEY, extra_headers=[(name.lower(), b"x")])
+
+
+def test_response_headers_are_those_of_the_rfc() -> None:
+    expected = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", ACCEPT)]
+    assert response_headers(key=KEY) == expected
+    assert response_headers(key=KEY, subprotocol="chat", extra_headers=[("Set-Cookie", "a=b")]) == [
+        *expected,
+        (b"Sec-WebSocket-Protocol", b"chat"),
+        (b"Set-Cookie", b"a=b"),
+    ]
+
+
+def test_error_headers_are_those_that_the_status_calls_for() -> None:
+    assert error_headers(405) == [(b"Allow", b"GET")]
+    assert error_headers(426) == [(b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13")]
+    assert error_headers(400) == []
+
+
+def test_a_right_request_is_understood() -> None:
+    headers = (
+        *REQUEST,
+        (b"sec-websocket-protocol", b"chat, superchat"),
+        (b"x", b"\xff"),
+        (b"sec-websocket-protocol", b"v2.chat"),
+        (b"sec-websocket-extensions", b"permessage-deflate; server_max_window_bits=10, x"),
+        (b"sec-websocket-extensions", b"y"),
+        (b"content-length", b"0"),
+    )
+    request = check_request(b"GET", b"/chat?a=%C3%A4", b"1.1", headers)
+    assert request.path == "/chat?a=%C3%A4"
+    assert request.key == KEY
+    assert request.subprotocols == ("chat", "superchat", "v2.chat")
+    assert request.extensions == (
+        ("permessage-deflate", [("server_max_window_bits", "10")]),
+        ("x", []),
+        ("y", []),
+    )
+    assert request.headers == (*REQUEST[1:], (b"x", b"\xff"), (b"content-length", b"0"))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (b"upgrade", [b"WebSocket"]),
+        (b"upgrade", [b"h2c, websocket"]),
+        (b"upgrade", [b"h2c", b"WEBSOCKET"]),
+        (b"connection", [b"keep-alive, UPGRADE"]),
+        (b"connection", [b"keep-alive", b"upgrade"]),
+        (b"host", [b""]),
+        (b"host", [b"[::1]:80"]),
+        (b"sec-websocket-protocol", [b""]),
+        (b"sec-websocket-extensions", [b" , "]),
+        (b"content-length", [b"000"]),
+    ],
+)
+def test_a_request_may_say_it_otherwise(name: bytes, values: list[bytes]) -> None:
+    request = check_request(b"GET", b"/", b"1.1", replaced(REQUEST, name, *values))
+    assert (request.subprotocols, request.extensions) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        (b"http://h/a?b", "/a?b"),
+        (b"HTTPS://h:1", "/"),
+        (b"ws://h?b", "/?b"),
+        (b"wss://u@h/", "/"),
+        (b"//h/a", "//h/a"),
+    ],
+)
+def test_a_request_target_may_be_absolute(target: bytes, path: str) -> None:
+    assert check_request(b"GET", target, b"1.1", REQUEST).path == path
+
+
+@pytest.mark.parametrize("target", [b"*", b"h:80", b"a", b"", b"/\xff", b"/a b", b"ftp://h/"])
+def test_another_request_target_gets_400(target: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"the request target '.*'") as caught:
+        check_request(b"GET", target, b"1.1", REQUEST)
+    assert caught.value.status_code == 400
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"0.9", b"2.0", b"3", b""])
+def test_another_http_version_gets_505(version: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match=r"needs HTTP/1\.1") as caught:
+        check_request(b"POST", b"/", version, ())
+    assert caught.value.status_code == 505
+
+
+def test_a_higher_minor_http_version_is_right() -> None:
+    assert check_request(b"GET", b"/", b"1.2", REQUEST).path == "/"
+
+
+@pytest.mark.parametrize("method", [b"POST", b"HEAD", b"get", b"CONNECT", b"X" * 1000])
+def test_another_method_gets_405(method: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="opened with GET, the request's method is") as caught:
+        check_request(method, b"/", b"1.1", REQUEST)
+    assert caught.value.status_code == 405
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "status_code", "text"),
+    [
+        (b"host", [], 400, "one Host header, this one has 0"),
+        (b"host", [b"a", b"a"], 400, "one Host header, this one has 2"),
+        (b"host", [b"a\xff"], 400, r"the Host header 'a\xff'"),
+        (b"host", [b"a/b"], 400, "the Host header 'a/b'"),
+        (b"content-length", [b"1"], 400, "must not have a body"),
+        (b"transfer-encoding", [b"chunked"], 400, "must not have a body"),
+        (b"upgrade", [], 426, "no 'Upgrade: websocket' header"),
+        (b"upgrade", [b"h2c"], 426, "no 'Upgrade: websocket' header"),
+        (b"connection", [], 426, "no 'Connection: Upgrade' header"),
+        (b"connection", [b"keep-alive"], 426, "no 'Connection: Upgrade' header"),
+        (b"sec-websocket-version", [], 400, "one Sec-WebSocket-Version header, it has 0"),
+        (b"sec-websocket-version", [b"13", b"13"], 400, "one Sec-WebSocket-Version header, it has 2"),
+        (b"sec-websocket-version", [b"8"], 426, "version served here is 13, the request has '8'"),
+        (b"sec-websocket-version", [b"013"], 426, "the request has '013'"),
+        (b"sec-websocket-key", [], 400, "one Sec-WebSocket-Key header, it has 0"),
+        (b"sec-websocket-key", [KEY, KEY], 400, "one Sec-WebSocket-Key header, it has 2"),
+        (b"sec-websocket-key", [b"x"], 400, "must be 16 bytes in base64, it is 'x'"),
+        (b"sec-websocket-key", [KEY[:-2]], 400, "must be 16 bytes in base64"),
+        (b"sec-websocket-key", [base64.b64encode(bytes(15))], 400, "must be 16 bytes in base64"),
+        (b"sec-websocket-key", [base64.b64encode(bytes(17))], 400, "must be 16 bytes in base64"),
+        (b"sec-websocket-key", [b"_" + KEY[1:]], 400, "must be 16 bytes in base64"),
+        (b"sec-websocket-key", [b"\xff" * 24], 400, r"it is '\xff"),
+        (b"sec-websocket-key", [KEY + b"\n"], 400, r"it is 'dGhlIHNhbXBsZSBub25jZQ==\n'"),
+        (b"sec-websocket-protocol", [b"caf\xc3\xa9"], 400, "which is not a token"),
+        (b"sec-websocket-protocol", [b"a b"], 400, "which is not a token"),
+        (b"sec-websocket-protocol", [b"a, a"], 400, "has a subprotocol twice"),
+        (b"sec-websocket-protocol", [b"a", b"a"], 400, "has a subprotocol twice"),
+        (b"sec-websocket-extensions", [b"\xff"], 400, "Sec-WebSocket-Extensions header is malformed"),
+    ],
+)
+def test_a_bad_request_gets_a_status_and_a_text(
+    name: bytes, values: list[bytes], status_code: int, text: str
+) -> None:
+    error = refused(replaced(REQUEST, name, *values))
+    assert error.status_code == status_code
+    assert text in str(error)
+
+
+def test_a_right_response_is_accepted() -> None:
+    assert check_response(RESPONSE, KEY) is None
+    assert check_response(RESPONSE, KEY, ["chat"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        (b"upgrade", [b"WebSocket"]),
+        (b"connection", [b"keep-alive, UPGRADE"]),
+        (b"sec-websocket-extensions", [b""]),
+    ],
+)
+def test_a_response_may_say_it_otherwise(name: bytes, values: list[bytes]) -> None:
+    assert check_response(replaced(RESPONSE, name, *values), KEY) is None
+
+
+def test_the_chosen_subprotocol_is_given() -> None:
+    headers = replaced(RESPONSE, b"sec-websocket-protocol", b"b")
+    assert check_response(headers, KEY, ["a", "b"]) == "b"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "text"),
+    [
+        (b"upgrade", [], "must have 'Upgrade: websocket', it has none"),
+        (b"upgrade", [b"h2c"], "must have 'Upgrade: websocket', it has 'h2c'"),
+        (b"upgrade", [b"websocket, h2c"], "it has 'websocket, h2c'"),
+        (b"upgrade", [b"a", b"b", b"c", b"d"], "it has 'a', 'b', 'c', ..."),
+        (b"connection", [], "must have 'Connection: Upgrade', it has none"),
+        (b"connection", [b"close"], "it has 'close'"),
+        (b"sec-websocket-accept", [], "it has none"),
+        (b"sec-websocket-accept", [ACCEPT, ACCEPT], f"it has '{ACCEPT.decode()}', '{ACCEPT.decode()}'"),
+        (b"sec-websocket-accept", [ACCEPT.lower()], "one Sec-WebSocket-Accept with"),
+        (b"sec-websocket-accept", [b"\xff\r" * 50], r"it has '\xff\r"),
+        (b"sec-websocket-extensions", [b"permessage-deflate"], "extension that was not offered: 'perm"),
+        (b"sec-websocket-protocol", [b"c"], "the subprotocol 'c', which was not offered; offered: a, b"),
+        (b"sec-websocket-protocol", [b""], "the subprotocol '', which was not offered"),
+        (b"sec-websocket-protocol", [b"A"], "the subprotocol 'A', which was not offered"),
+        (b"sec-websocket-protocol", [b"a, b"], "the subprotocol 'a, b', which was not offered"),
+        (b"sec-websocket-protocol", [b"\xff"], r"the subprotocol '\xff', which was not offered"),
+        (b"sec-websocket-protocol", [b"a", b"b"], "more than one subprotocol: 'a', 'b'"),
+    ],
+)
+def test_a_wrong_response_is_refused_with_what_is_wrong(name: bytes, values: list[bytes], text: str) -> None:
+    with pytest.raises(RemoteProtocolError) as caught:
+        check_response(replaced(RESPONSE, name, *values), KEY, ["a", "b"])
+    assert text in str(caught.value)
+    assert caught.value.status_code is None
+    assert len(str(caught.value)) < 400
+
+
+def test_a_subprotocol_without_an_offer_is_refused() -> None:
+    with pytest.raises(RemoteProtocolError, match="which was not offered; offered: none"):
+        check_response(replaced(RESPONSE, b"sec-websocket-protocol", b"a"), KEY)

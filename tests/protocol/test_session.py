@@ -1,0 +1,414 @@
+"""One session: what it reads, what it writes, how it closes, how it dies."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import secrets
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from core_support import cut, from_peer, pull, pull_error, sent_by, split_frames, typed
+from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Frame, frame
+from trio_websocket.protocol import (
+    DEFAULT_MAX_FRAGMENTS,
+    DEFAULT_MAX_MESSAGE_SIZE,
+    NEED_DATA,
+    BinaryReceived,
+    CloseReason,
+    CloseReceived,
+    LocalProtocolError,
+    PingReceived,
+    PongReceived,
+    RemoteProtocolError,
+    Role,
+    Session,
+    SessionState,
+    TextReceived,
+)
+
+CLIENT, SERVER = Role.CLIENT, Role.SERVER
+OPEN, CLOSING, CLOSED = SessionState.OPEN, SessionState.CLOSING, SessionState.CLOSED
+
+
+# ----------------------------------------------------------------------------------------------------------- messages
+
+
+def test_a_new_session_is_open_and_has_nothing_to_tell(session: Session, role: Role) -> None:
+    assert session.role is role
+    assert session.state is OPEN
+    assert session.next_event() is NEED_DATA
+    assert session.data_to_send() == b""
+    assert session.unread == 0
+    assert (session.close_sent, session.close_received, session.close_reason) == (None, None, None)
+    assert (session.initiator, session.error) == (None, None)
+    assert repr(session) == f"<Session {role.value} open>"
+
+
+def test_messages_come_in_order(session: Session) -> None:
+    receive(session, (TEXT, b"one"), (BINARY, b"\xff"), (TEXT, b""), (BINARY, b""))
+    wanted = typed(TextReceived("one"), BinaryReceived(b"\xff"), TextReceived(""), BinaryReceived(b""))
+    assert pull(session) == wanted
+    assert session.data_to_send() == b""
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 65535, 65536])
+def test_a_message_may_have_any_length(role: Role, size: int) -> None:
+    session, peer = Session(role), Session(CLIENT if role is SERVER else SERVER)
+    payload = bytes(range(256)) * (size // 256 + 1)
+    peer.send_message(payload[:size])
+    session.receive_data(peer.data_to_send())
+    assert pull(session) == typed(BinaryReceived(payload[:size]))
+
+
+def test_control_frames_may_come_between_fragments(session: Session) -> None:
+    receive(session, (TEXT, b"He", False), (PING, b"1"), (CONT, b"ll", False), (PONG, b"2"), (CONT, b"o"))
+    assert pull(session) == typed(PingReceived(b"1"), PongReceived(b"2"), TextReceived("Hello"))
+    assert sent_by(session) == [Frame(True, PONG, b"1")]
+
+
+def test_a_fragmented_message_comes_only_when_it_is_whole(session: Session) -> None:
+    receive(session, (BINARY, b"a", False), (CONT, b"b", False))
+    assert pull(session) == []
+    receive(session, (CONT, b"c"))
+    assert pull(session) == typed(BinaryReceived(b"abc"))
+
+
+def test_a_large_message_may_come_byte_by_byte(session: Session) -> None:
+    payload = "é😀".encode() * 11000
+    events = []
+    for byte in cut(from_peer(session.role, TEXT, payload), [1]):
+        session.receive_data(byte)
+        events += pull(session)
+        assert session.unread <= 14
+    assert events == typed(TextReceived(payload.decode()))
+
+
+def test_data_received_may_be_any_buffer_and_is_copied(session: Session) -> None:
+    data = bytearray(from_peer(session.role, TEXT, b"one"))
+    session.receive_data(memoryview(data))
+    data[:] = bytes(len(data))
+    assert pull(session) == typed(TextReceived("one"))
+
+
+def test_unread_data_is_bounded(session: Session) -> None:
+    data = from_peer(session.role, BINARY, bytes(1000))
+    data *= 2**20 // len(data)
+    session.receive_data(data)
+    session.receive_data(data[: 2**20 - session.unread])
+    assert session.unread == 2**20
+    session.receive_data(data[:1])
+    with pytest.raises(LocalProtocolError, match=r"1048577 bytes were received and not pulled by next_event\(\)"):
+        session.receive_data(b"")
+    assert session.state is OPEN
+    assert session.next_event() is not NEED_DATA
+    session.receive_data(b"")
+
+
+def test_many_small_frames_in_one_piece_are_pulled_one_by_one(session: Session) -> None:
+    count = 20_000
+    session.receive_data(from_peer(session.role, TEXT, b"x") * count)
+    before = session.unread
+    for i in range(1, count + 1):
+        assert session.next_event() == TextReceived("x")
+        assert session.unread == before - before // count * i
+    assert session.next_event() is NEED_DATA
+
+
+# ----------------------------------------------------------------------------------------------------------- mistakes
+
+
+def test_what_came_before_a_mistake_is_given_first(session: Session, role: Role) -> None:
+    receive(session, (TEXT, b"one"), (PING, b"two"))
+    session.receive_data(b"\xff" * 20)
+    events, error = pull_error(session)
+    assert events == typed(TextReceived("one"), PingReceived(b"two"))
+    assert error is not None
+    assert sent_by(session) == [Frame(True, PONG, b"two"), close_frame(1002, str(error).encode())]
+
+
+def test_a_mistake_after_our_close_frame_gets_no_second_one(session: Session) -> None:
+    session.send_close(1001, "away")
+    session.data_to_send()
+    receive(session, (CONT, b""))
+    dies(session, 1002, "continuation frame")
+    assert session.data_to_send() == b""
+    assert session.close_reason == session.close_sent == CloseReason(1001, "away")
+    assert session.initiator == "local"
+
+
+def test_a_mistake_in_the_middle_of_our_own_message_is_answered_all_the_same(session: Session) -> None:
+    session.send_fragment("begun", is_final=False)
+    receive(session, (CONT, b""))
+    error = dies(session, 1002, "continuation frame")
+    assert sent_by(session) == [Frame(False, TEXT, b"begun"), close_frame(1002, str(error).encode())]
+
+
+# ----------------------------------------------------------------------------------------------------- pings and pongs
+
+
+@pytest.mark.parametrize("payload", [b"", b"x", bytes(range(125))])
+def test_a_ping_is_answered_with_its_payload(session: Session, payload: bytes) -> None:
+    receive(session, (PING, payload))
+    assert session.next_event() == PingReceived(payload)
+    assert sent_by(session) == [Frame(True, PONG, payload)]
+    assert session.data_to_send() == b""
+
+
+def test_pings_are_answered_in_their_order_behind_what_was_queued(session: Session) -> None:
+    session.send_message("first")
+    receive(session, (PING, b"1"), (PING, b"2"))
+    assert pull(session) == typed(PingReceived(b"1"), PingReceived(b"2"))
+    assert sent_by(session) == [Frame(True, TEXT, b"first"), Frame(True, PONG, b"1"), Frame(True, PONG, b"2")]
+
+
+def test_a_ping_waits_until_its_payload_is_whole(session: Session, role: Role) -> None:
+    wire = from_peer(role, PING, b"payload")
+    session.receive_data(wire[:-1])
+    assert pull(session) == []
+    session.receive_data(wire[-1:])
+    assert pull(session) == typed(PingReceived(b"payload"))
+
+
+def test_a_pong_is_told_and_not_answered(session: Session) -> None:
+    receive(session, (PONG, b"unasked"))
+    assert pull(session) == typed(PongReceived(b"unasked"))
+    assert session.data_to_send() == b""
+
+
+def test_held_pongs_leave_only_the_latest(session: Session) -> None:
+    session.hold_pongs(True)
+    receive(session, (PING, b"1"), (PING, b"2"), (PING, b"3"))
+    assert pull(session) == typed(PingReceived(b"1"), PingReceived(b"2"), PingReceived(b"3"))
+    assert session.data_to_send() == b""
+    session.hold_pongs(False)
+    assert sent_by(session) == [Frame(True, PONG, b"3")]
+    receive(session, (PING, b"4"))
+    assert pull(session) == typed(PingReceived(b"4"))
+    assert sent_by(session) == [Frame(True, PONG, b"4")]
+
+
+def test_letting_go_of_no_pong_sends_none(session: Session) -> None:
+    session.hold_pongs(True)
+    session.hold_pongs(False)
+    assert session.data_to_send() == b""
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["our close", "the peer's close"])
+def test_a_held_pong_is_not_sent_behind_our_close_frame(session: Session, close: bool) -> None:
+    session.hold_pongs(True)
+    receive(session, (PING, b"1"))
+    assert pull(session) == typed(PingReceived(b"1"))
+    if close:
+        session.send_close()
+    else:
+        receive(session, (CLOSE, b"\x03\xe8"))
+        pull(session)
+    session.hold_pongs(False)
+    assert sent_by(session) == [close_frame(1000)]
+
+
+def test_a_flood_of_pings_that_nobody_takes_is_answered_in_bounds(session: Session) -> None:
+    payloads = [b"%0125d" % i for i in range(4000)]
+    for payload in payloads:
+        receive(session, (PING, payload))
+        assert pull(session) == typed(PingReceived(payload))
+    data = session.data_to_send()
+    assert len(data) < 2**16 + 2 * 131
+    pongs = [sent.payload for sent in split_frames(data, is_masked=session.role is CLIENT)]
+    # In their order, the latest never left out.
+    assert pongs == [*payloads[: len(pongs) - 1], payloads[-1]]
+
+
+@pytest.mark.parametrize("name", ["send_ping", "send_pong"])
+def test_control_payloads_have_their_bound(session: Session, name: str) -> None:
+    send = getattr(session, name)
+    send(bytes(125))
+    with pytest.raises(ValueError, match="control payload of 126 bytes exceeds 125"):
+        send(bytes(126))
+    opcode = PING if name == "send_ping" else PONG
+    assert sent_by(session) == [Frame(True, opcode, bytes(125))]
+
+
+@@W@@
+
+
+# ------------------------------------------------------------------------------------------------------------ closing
+
+
+@pytest.mark.parametrize("reason", [b"", "größer".encode(), b"x" * 123])
+@pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, *range(1007, 1015), 3000, 3999, 4000, 4999])
+def test_the_peers_close_is_answered_with_its_code(session: Session, code: int, reason: bytes) -> None:
+    receive(session, (CLOSE, code.to_bytes(2, "big") + reason), (TEXT, b"behind"))
+    assert pull(session) == typed(CloseReceived(code, reason.decode()))
+    assert sent_by(session) == [close_frame(code)]
+    assert session.state is CLOSED
+    assert session.close_received == session.close_reason == CloseReason(code, reason.decode() or None)
+    assert session.close_sent == CloseReason(code, None)
+    assert session.initiator == "remote"
+    assert session.error is None
+
+
+def test_a_close_without_a_code_is_answered_without_one(session: Session) -> None:
+    receive(session, (CLOSE, b""))
+    assert pull(session) == typed(CloseReceived(1005, ""))
+    assert sent_by(session) == [Frame(True, CLOSE, b"")]
+    assert session.close_received == session.close_sent == session.close_reason == CloseReason(1005, None)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "payload"),
+    [
+        (1000, None, b"\x03\xe8"),
+        (1000, "", b"\x03\xe8"),
+        (1001, "größer", b"\x03\xe9" + "größer".encode()),
+        (4999, "x" * 123, b"\x13\x87" + b"x" * 123),
+        (1005, None, b""),
+    ],
+)
+def test_our_close_waits_for_the_peers(session: Session, code: int, reason: str | None, payload: bytes) -> None:
+    session.send_close(code, reason)
+    assert session.state is CLOSING
+    assert sent_by(session) == [Frame(True, CLOSE, payload)]
+    assert session.close_sent == session.close_reason == CloseReason(code, reason or None)
+    assert session.initiator == "local"
+    assert session.next_event() is NEED_DATA
+    receive(session, (CLOSE, b"\x0f\xa0bye"))
+    assert pull(session) == typed(CloseReceived(4000, "bye"))
+    assert session.state is CLOSED
+    assert session.close_received == session.close_reason == CloseReason(4000, "bye")
+    assert session.initiator == "local"
+    assert session.data_to_send() == b""
+    assert repr(session) == f"<Session {session.role.value} closed>"
+
+
+def test_a_close_is_1000_without_a_reason_unless_told_otherwise(session: Session) -> None:
+    session.send_close()
+    assert sent_by(session) == [close_frame(1000)]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1004, None), (1006, None), (1015, None), (999, None), (1005, "x"), (1000, "x" * 124)]
+)
+def test_a_close_that_must_not_be_sent_is_refused_and_changes_nothing(
+    session: Session, code: int, reason: str | None
+) -> None:
+    with pytest.raises(ValueError, match=r"RFC 6455"):
+        session.send_close(code, reason)
+    assert session.state is OPEN
+    assert (session.close_sent, session.initiator) == (None, None)
+    assert session.data_to_send() == b""
+
+
+def test_while_we_wait_for_the_peers_close_it_may_finish_what_it_says(session: Session) -> None:
+    session.send_close()
+    session.data_to_send()
+    receive(session, (TEXT, b"a", False), (PING, b"unanswered"), (CONT, b"b"), (PONG, b""), (CLOSE, b"\x03\xe8"))
+    wanted = typed(PingReceived(b"unanswered"), TextReceived("ab"), PongReceived(b""), CloseReceived(1000, ""))
+    assert pull(session) == wanted
+    assert session.data_to_send() == b""
+
+
+@every_send
+@pytest.mark.parametrize("initiator", ["local", "remote"])
+def test_nothing_is_sent_after_our_close_frame(session: Session, initiator: str, send: Send) -> None:
+    if initiator == "local":
+        session.send_close()
+    else:
+        receive(session, (CLOSE, b"\x03\xe8"))
+        pull(session)
+    assert sent_by(session) == [close_frame(1000)]
+    with pytest.raises(LocalProtocolError, match="nothing can be sent after the close frame"):
+        send(session)
+    assert session.data_to_send() == b""
+
+
+def test_a_close_may_stand_in_the_middle_of_fragments(session: Session) -> None:
+    session.send_fragment("begun", is_final=False)
+    session.send_close(1011)
+    assert sent_by(session) == [Frame(False, TEXT, b"begun"), close_frame(1011)]
+    receive(session, (TEXT, b"begun too", False), (CLOSE, b"\x03\xe8"))
+    assert pull(session) == typed(CloseReceived(1000, ""))
+
+
+def test_what_follows_the_peers_close_is_discarded(session: Session) -> None:
+    receive(session, (CLOSE, b"\x03\xe8"))
+    session.receive_data(b"\xff" * 5000)
+    assert pull(session) == typed(CloseReceived(1000, ""))
+    assert session.unread == 0
+    session.receive_data(b"\xff" * 5000)
+    assert session.unread == 0
+    assert session.next_event() is NEED_DATA
+    session.receive_eof()
+    assert session.next_event() is NEED_DATA
+    assert session.error is None
+
+
+def test_two_closes_may_cross(role: Role) -> None:
+    ends = Session(role), Session(CLIENT if role is SERVER else SERVER)
+    ends[0].send_close(4000, "one")
+    ends[1].send_close(4001, "two")
+    data = [end.data_to_send() for end in ends]
+    ends[0].receive_data(data[1])
+    ends[1].receive_data(data[0])
+    assert pull(ends[0]) == typed(CloseReceived(4001, "two"))
+    assert pull(ends[1]) == typed(CloseReceived(4000, "one"))
+    assert [end.state for end in ends] == [CLOSED, CLOSED]
+    assert [end.initiator for end in ends] == ["local", "local"]
+    assert [end.data_to_send() for end in ends] == [b"", b""]
+
+
+# ---------------------------------------------------------------------------------------------------- the end of file
+
+EOF_TEXT = "the peer ended the connection without a close frame"
+
+
+@pytest.mark.parametrize("have", ["nothing", "a part of a header", "a part of a ping", "a part of a message", "a fragment"])
+@pytest.mark.parametrize("is_closing", [False, True], ids=["open", "closing"])
+def test_an_end_without_a_close_frame_is_1006(session: Session, role: Role, is_closing: bool, have: str) -> None:
+    parts = {
+        "nothing": b"",
+        "a part of a header": b"\x81",
+        "a part of a ping": from_peer(role, PING, b"ping")[:-1],
+        "a part of a message": from_peer(role, TEXT, b"text")[:-1],
+        "a fragment": from_peer(role, TEXT, b"text", fin=False),
+    }
+    if is_closing:
+        session.send_close(1001, "away")
+        session.data_to_send()
+    receive(session, (TEXT, b"before"))
+    session.receive_data(parts[have])
+    session.receive_eof()
+    # What came before is given first.
+    assert session.next_event() == TextReceived("before")
+    dies(session, 1006, EOF_TEXT)
+    assert session.data_to_send() == b""
+    assert session.close_reason == CloseReason(1006, None)
+    assert session.close_sent == (CloseReason(1001, "away") if is_closing else None)
+    assert session.close_received is None
+    assert session.initiator == ("local" if is_closing else None)
+
+
+def test_a_close_frame_before_the_end_is_a_clean_close(session: Session) -> None:
+    receive(session, (CLOSE, b"\x03\xe8"))
+    session.receive_eof()
+    assert pull(session) == typed(CloseReceived(1000, ""))
+    assert session.next_event() is NEED_DATA
+    assert session.error is None
+
+
+def test_invalid_utf8_before_the_end_is_told_rather_than_the_end(session: Session, role: Role) -> None:
+    session.receive_data(from_peer(role, TEXT, b"\xff and more")[:-1])
+    session.receive_eof()
+    dies(session, 1007, "not UTF-8")
+    assert session.close_reason is not None
+    assert session.close_reason.code == 1007
+
+
+@pytest.mark.parametrize("name", ["role", "state", "error", "close_sent", "close_received", "initiator", "unread", "x"])
+def test_nobody_else_sets_what_the_session_owns(session: Session, name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(session, name, None)
