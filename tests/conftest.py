@@ -7,9 +7,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import pytest
 import trio
 import trio.testing
+
+# The same examples in each run: what fails once can be looked at again.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
 
 pytest_plugins = ["_external", "certificates"]
 
@@ -27,6 +32,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if not inspect.iscoroutinefunction(function):
         return None
     names = inspect.signature(function).parameters
-    arguments = {name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs}
+    arguments: dict[str, Any] = {
+        name: pyfuncitem.funcargs[name] for name in names if name in pyfuncitem.funcargs
+    }
     trio.run(functools.partial(function, **arguments), clock=arguments.get("mock_clock"))
     return True

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from trio_websocket._connection import CANCEL_GRACE, WebSocketConnection, close_within, guard
+from trio_websocket._connection import WebSocketConnection, close_decently, guard
 from trio_websocket._dial import open_tcp
 from trio_websocket._exceptions import ConnectionTimeout, DisconnectionTimeout
 from trio_websocket._opening import ClientOpening
@@ -239,7 +238,7 @@ async def connect_websocket(
         max_fragments=max_fragments,
     )
     request = _request(host, port, resource, use_ssl, subprotocols, extra_headers)
-    return await _connect_guarded(nursery, request, options)
+    return await _guarded(nursery, await _connect(request, options))
 
 
 async def connect_websocket_url(
@@ -265,9 +264,8 @@ async def connect_websocket_url(
         write_backlog=write_backlog,
         max_fragments=max_fragments,
     )
-    return await _connect_guarded(
-        nursery, _request_from_url(url, ssl_context, subprotocols, extra_headers), options
-    )
+    request = _request_from_url(url, ssl_context, subprotocols, extra_headers)
+    return await _guarded(nursery, await _connect(request, options))
 
 
 async def wrap_client_stream(
@@ -312,9 +310,7 @@ async def wrap_client_stream(
     handshake = ClientHandshake(
         host=host, resource=resource, subprotocols=subprotocols or (), extra_headers=extra_headers or ()
     )
-    connection = await _shake_hands(stream, handshake, resource, options)
-    nursery.start_soon(guard, connection)
-    return connection
+    return await _guarded(nursery, await _shake_hands(stream, handshake, resource, options))
 
 
 async def _shake_hands(
@@ -330,11 +326,13 @@ async def _connect(request: _Request, options: ConnectionOptions) -> WebSocketCo
     return await _shake_hands(stream, handshake, request.resource, options)
 
 
-async def _connect_guarded(
-    nursery: trio.Nursery, request: _Request, options: ConnectionOptions
-) -> WebSocketConnection:
-    connection = await _connect(request, options)
-    nursery.start_soon(guard, connection)
+async def _guarded(nursery: trio.Nursery, connection: WebSocketConnection) -> WebSocketConnection:
+    try:
+        nursery.start_soon(guard, connection)
+    except BaseException:
+        # A nursery that is closed. The connection would be nobody's.
+        await trio.aclose_forcefully(connection)
+        raise
     return connection
 
 
@@ -352,21 +350,14 @@ async def _open(request: _Request, options: ConnectionOptions) -> AsyncIterator[
         yield connection
     except BaseException:
         try:
-            await _leave(connection)
+            await close_decently(connection, 1000, None)
         except trio.Cancelled:
             # The block's own error is what counts; the cancellation comes again with the next checkpoint.
             pass
         raise
-    await _leave(connection)
+    await close_decently(connection, 1000, None)
     if connection._close_timed_out:
         raise DisconnectionTimeout(
             f"{connection.remote} did not answer our close within"
             f" disconnect_timeout={options.disconnect_timeout} seconds"
         )
-
-
-async def _leave(connection: WebSocketConnection) -> None:
-    """Close decently, also when cancelled."""
-    if trio.current_effective_deadline() == -math.inf:
-        await close_within(CANCEL_GRACE, connection, 1000, "")
-    await connection.aclose()

@@ -18,7 +18,7 @@ from trio_websocket._link import Link
 from trio_websocket._turns import turns_of_this_run
 from trio_websocket.protocol import Headers, Message, Role
 
-__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_within", "guard"]
+__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_decently", "guard"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -287,18 +287,29 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
         May be called again, and by several tasks. If cancelled, the transport is closed at once.
         """
+        await self._close(code, reason, grace=0)
+
+    async def _close(self, code: int, reason: str | None, *, grace: float) -> None:
+        """As `aclose`, but if it is cancelled, what is under way has so many seconds more."""
         if self._link.is_open:
             self._link.start_closing(code, reason)
+        lost = self._link.lost
         timeout = self._link.options.disconnect_timeout
-        cause: Exception = trio.ClosedResourceError("aclose() was cancelled before the peer answered")
+        cause: Exception = trio.ClosedResourceError("closing was cancelled before the peer answered")
+        scope = trio.CancelScope(deadline=trio.current_time() + timeout)
         try:
-            with trio.move_on_after(timeout) as scope:
-                await self._link.lost.wait()
+            with scope:
+                await lost.wait()
             if scope.cancelled_caught:
                 self._close_timed_out = True
                 cause = trio.TooSlowError(f"the peer did not answer our close within {timeout} seconds")
+        except trio.Cancelled:
+            if grace:
+                with trio.CancelScope(shield=True, deadline=min(scope.deadline, trio.current_time() + grace)):
+                    await lost.wait()
+            raise
         finally:
-            if not self._link.lost.is_set():
+            if not lost.is_set():
                 await self._link.abort(cause)
 
     async def wait_closed(self) -> CloseReason:
@@ -308,10 +319,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
         return self.closed
 
 
-async def close_within(seconds: float, connection: WebSocketConnection, code: int, reason: str) -> None:
-    """Close `connection` decently if that takes no more than `seconds`, else at once. Not cancellable."""
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + seconds):
-        await connection.aclose(code, reason)
+async def close_decently(connection: WebSocketConnection, code: int, reason: str | None) -> None:
+    """Close; a cancellation, whether it has come already or comes meanwhile, leaves that two seconds."""
+    await connection._close(code, reason, grace=CANCEL_GRACE)
 
 
 async def guard(connection: WebSocketConnection) -> None:
@@ -319,5 +329,5 @@ async def guard(connection: WebSocketConnection) -> None:
     try:
         await connection.wait_closed()
     except trio.Cancelled:
-        await close_within(CANCEL_GRACE, connection, 1001, "cancelled")
+        await close_decently(connection, 1001, "cancelled")
         raise

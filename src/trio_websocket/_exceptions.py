@@ -120,7 +120,7 @@ class ConnectionRejected(HandshakeError):
     Args:
         status_code: The HTTP status.
         headers: Its headers: pairs of bytes, lower-case names.
-        body: Its body, cut at 64 KiB, or None if there was none.
+        body: Its body, cut at 64 KiB.
     """
 
     def __init__(
@@ -173,9 +173,6 @@ class ConnectionClosed(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.reason}>"
-
-    def __str__(self) -> str:
-        return repr(self)
 
 
 class ProtocolError(Exception):

@@ -39,11 +39,11 @@ async def run_handler(handler: Handler, request: WebSocketRequest) -> None:
             raise passing from None
         assert failure is not None
         _log_failure(request, failure)
-        await finish_request(request, 1011, "internal error", 500)
+        await finish_request(request, 1011, "internal error", 500, grace=CANCEL_GRACE)
     else:
         if awaits_answer(request):
             logger.error("%s: the handler returned without an answer", request)
-        await finish_request(request, 1000, None, 500)
+        await finish_request(request, 1000, None, 500, grace=CANCEL_GRACE)
 
 
 def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

@@ -28,6 +28,11 @@ __all__ = ["ClientOpening", "ServerOpening"]
 
 logger = logging.getLogger("trio-websocket")
 
+# What the handshake itself needs of a response is nobody else's news.
+_OF_THE_HANDSHAKE = frozenset(
+    {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol"}
+)
+
 _Handshake = TypeVar("_Handshake", ClientHandshake, ServerHandshake)
 
 
@@ -123,7 +128,7 @@ class ClientOpening(_Opening[ClientHandshake]):
             self._flush()
             event = await self._next_event()
             if isinstance(event, ResponseRejected):
-                raise ConnectionRejected(event.status_code, event.headers, event.body)
+                raise ConnectionRejected(event.status_code, event.headers, event.body or b"")
         except BaseException:
             await self.abort()
             raise
@@ -135,7 +140,7 @@ class ClientOpening(_Opening[ClientHandshake]):
             self._hand_over(session),
             path=path,
             subprotocol=event.subprotocol,
-            handshake_headers=event.headers,
+            handshake_headers=tuple(field for field in event.headers if field[0] not in _OF_THE_HANDSHAKE),
         )
 
     async def _next_event(self) -> HandshakeCompleted | ResponseRejected:

@@ -124,13 +124,15 @@ class WebSocketRequest:
             raise RuntimeError(f"the request was {verb} already")
 
 
-async def finish_request(request: WebSocketRequest, code: int, reason: str | None, status_code: int) -> None:
+async def finish_request(
+    request: WebSocketRequest, code: int, reason: str | None, status_code: int, *, grace: float = 0
+) -> None:
     """Bring a request to its end: close its connection, or answer with a status if nobody has.
 
-    If cancelled, the transport is closed at once.
+    If cancelled, the transport is closed, after at most `grace` seconds.
     """
     if request._connection is not None:
-        await request._connection.aclose(code, reason)
+        await request._connection._close(code, reason, grace=grace)
         return
     opening = request._opening
     try:
@@ -140,6 +142,10 @@ async def finish_request(request: WebSocketRequest, code: int, reason: str | Non
                 opening.reject(status_code, (), None)
         if not opening.has_ended:
             await opening.wait_over()
+    except trio.Cancelled:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
+            await opening.wait_over()
+        raise
     finally:
         await opening.abort()
 

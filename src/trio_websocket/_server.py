@@ -70,7 +70,12 @@ async def wrap_server_stream(
     )
     opening = _open(stream, options)
     request = WebSocketRequest(opening, await opening.receive_request(), nursery)
-    nursery.start_soon(_guard_request, request, opening)
+    try:
+        nursery.start_soon(_guard_request, request, opening)
+    except BaseException:
+        # A nursery that is closed. The request would be nobody's.
+        await opening.abort()
+        raise
     return request
 
 
@@ -258,17 +263,22 @@ async def serve_websocket(
         listeners = await trio.open_ssl_over_tcp_listeners(
             port, ssl_context, host=host, https_compatible=True
         )
-    server = WebSocketServer(
-        handler,
-        listeners,
-        handler_nursery=handler_nursery,
-        message_queue_size=message_queue_size,
-        max_message_size=max_message_size,
-        receive_buffer_size=receive_buffer_size,
-        connect_timeout=connect_timeout,
-        disconnect_timeout=disconnect_timeout,
-        message_queue_bytes=message_queue_bytes,
-        write_backlog=write_backlog,
-        max_fragments=max_fragments,
-    )
+    try:
+        server = WebSocketServer(
+            handler,
+            listeners,
+            handler_nursery=handler_nursery,
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            connect_timeout=connect_timeout,
+            disconnect_timeout=disconnect_timeout,
+            message_queue_bytes=message_queue_bytes,
+            write_backlog=write_backlog,
+            max_fragments=max_fragments,
+        )
+    except BaseException:
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+        raise
     await server.run(task_status=task_status)

@@ -37,7 +37,9 @@ def test_a_code_that_must_not_be_sent_is_refused(code: int) -> None:
         encode_close(code, "reason")
 
 
-@pytest.mark.parametrize(("reason", "size"), [("x" * 124, 124), ("é" * 62, 124), ("😀" * 31, 124), ("x" * 999, 999)])
+@pytest.mark.parametrize(
+    ("reason", "size"), [("x" * 124, 124), ("é" * 62, 124), ("😀" * 31, 124), ("x" * 999, 999)]
+)
 def test_a_reason_is_refused_when_its_bytes_do_not_fit(reason: str, size: int) -> None:
     with pytest.raises(ValueError, match=f"close reason of {size} bytes exceeds 123"):
         encode_close(1000, reason)
@@ -71,6 +73,7 @@ def test_a_reason_that_is_not_utf8_is_an_error(reason: bytes) -> None:
     assert caught.value.code == 1007
 
 
+@pytest.mark.slow
 @given(st.text() | st.text("aé€😀", min_size=25, max_size=150))
 def test_a_truncated_reason_fits_and_is_the_longest_beginning_that_does(reason: str) -> None:
     short = truncate_reason(reason)

@@ -103,7 +103,9 @@ def test_a_length_in_too_many_bytes_is_an_error(length: int, must_be_masked: boo
 @both_roles
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1])
 def test_a_length_with_its_highest_bit_is_an_error(length: int, must_be_masked: bool) -> None:
-    check_fails(GOOD._replace(length=length), must_be_masked, "frame whose 64-bit length has its highest bit set")
+    check_fails(
+        GOOD._replace(length=length), must_be_masked, "frame whose 64-bit length has its highest bit set"
+    )
 
 
 @pytest.mark.parametrize("size", [0, 1, 125])

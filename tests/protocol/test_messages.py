@@ -6,9 +6,9 @@ import math
 import tracemalloc
 
 import pytest
-
 from core_support import cut
 from support import BINARY, CONT, TEXT
+
 from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket._kernel import FrameHeader
 from trio_websocket.protocol._events import BinaryReceived, TextReceived
@@ -82,6 +82,7 @@ def test_messages_of_both_kinds_follow_each_other() -> None:
     check(assemble(assembler, BINARY, b"\xff", b"\xfe"), BinaryReceived(b"\xff\xfe"))
     check(assemble(assembler, TEXT, b"text"), TextReceived("text"))
     check(assemble(assembler, BINARY, b"\xff"), BinaryReceived(b"\xff"))
+    check(assemble(assembler, TEXT, *cut("é€".encode(), [1])), TextReceived("é€"))
 
 
 def test_a_frame_may_come_in_parts() -> None:
@@ -94,7 +95,9 @@ def test_a_frame_may_come_in_parts() -> None:
 
 
 def test_a_continuation_without_a_message_is_an_error() -> None:
-    with pytest.raises(RemoteProtocolError, match="continuation frame without a message to continue") as caught:
+    with pytest.raises(
+        RemoteProtocolError, match="continuation frame without a message to continue"
+    ) as caught:
         unlimited().begin_frame(header(CONT, 1))
     assert caught.value.code == 1002
 
@@ -175,7 +178,9 @@ def test_invalid_utf8_is_an_error_across_fragments(invalid: bytes, prefix: bytes
     assert caught.value.code == 1007
 
 
-@pytest.mark.parametrize("fragments", [[b"\xc3"], [b"\xe2", b"\x82"], [b"ok", b"\xf0\x9f\x98"], [b"ok\xc3", b""]])
+@pytest.mark.parametrize(
+    "fragments", [[b"\xc3"], [b"\xe2", b"\x82"], [b"ok", b"\xf0\x9f\x98"], [b"ok\xc3", b""]]
+)
 def test_a_message_that_ends_inside_of_a_character_is_an_error(fragments: list[bytes]) -> None:
     with pytest.raises(RemoteProtocolError, match="text message that is not UTF-8") as caught:
         assemble(unlimited(), TEXT, *fragments)
@@ -200,7 +205,9 @@ def test_a_message_of_just_max_message_size_is_right(opcode: int, fragments: lis
 
 @pytest.mark.parametrize("opcode", KINDS)
 @pytest.mark.parametrize("fragments", [[], [b"x" * 10], [b"", b"x" * 9], [b"x"] * 10])
-def test_a_message_over_max_message_size_is_an_error_at_the_header(opcode: int, fragments: list[bytes]) -> None:
+def test_a_message_over_max_message_size_is_an_error_at_the_header(
+    opcode: int, fragments: list[bytes]
+) -> None:
     assembler = MessageAssembler(10, math.inf)
     have = 0
     for part in fragments:
@@ -208,7 +215,9 @@ def test_a_message_over_max_message_size_is_an_error_at_the_header(opcode: int, 
         assembler.add(part)
         have += len(part)
     frame = header(CONT if fragments else opcode, 11 - have)
-    with pytest.raises(RemoteProtocolError, match=r"message of 11 bytes exceeds max_message_size=10$") as caught:
+    with pytest.raises(
+        RemoteProtocolError, match=r"message of 11 bytes exceeds max_message_size=10$"
+    ) as caught:
         assembler.begin_frame(frame)
     # RFC 6455 §7.4.1: 1009 is for a message that is too big.
     assert caught.value.code == 1009

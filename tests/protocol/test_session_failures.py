@@ -1,38 +1,36 @@
 """A peer that breaks a rule or goes over a limit: 1002, 1007, 1009."""
 
-
 from __future__ import annotations
 
-import itertools
 import math
-import secrets
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
 
 import pytest
+from core_support import (
+    close_frame,
+    cut,
+    dies,
+    from_peer,
+    head_from_peer,
+    pull,
+    receive,
+    sent_by,
+    typed,
+)
+from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, frame
 
-from core_support import cut, from_peer, pull, pull_error, sent_by, split_frames, typed
-from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Frame, frame
 from trio_websocket.protocol import (
     DEFAULT_MAX_FRAGMENTS,
     DEFAULT_MAX_MESSAGE_SIZE,
-    NEED_DATA,
     BinaryReceived,
     CloseReason,
-    CloseReceived,
-    LocalProtocolError,
-    PingReceived,
-    PongReceived,
-    RemoteProtocolError,
     Role,
     Session,
-    SessionState,
     TextReceived,
 )
 
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
-OPEN, CLOSING, CLOSED = SessionState.OPEN, SessionState.CLOSING, SessionState.CLOSED
 
 
 # ------------------------------------------------------------------------------------------------- broken rules: 1002
@@ -42,32 +40,35 @@ def wrong_mask(role: Role) -> bytes:
     return frame(TEXT, b"x", mask=MASK if role is CLIENT else None)
 
 
-def head(role: Role, hexadecimal: str) -> bytes:
-    """A header, its mask bit and key added as the role wants them."""
-    wire = bytearray.fromhex(hexadecimal)
-    if role is SERVER:
-        wire[1] |= 0x80
-        wire += MASK
-    return bytes(wire)
-
-
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        *((lambda r, n=n: from_peer(r, TEXT, b"", rsv=n), f"reserved bits set: {n:03b}") for n in range(1, 8)),
-        *((lambda r, n=n: from_peer(r, n), f"unknown opcode {n}") for n in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]),
+        *(
+            (lambda r, n=n: from_peer(r, TEXT, b"", rsv=n), f"reserved bits set: {n:03b}")
+            for n in range(1, 8)
+        ),
+        *(
+            (lambda r, n=n: from_peer(r, n), f"unknown opcode {n}")
+            for n in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15]
+        ),
         (wrong_mask, "masked frame"),
         (lambda r: from_peer(r, PING, b"", fin=False), "fragmented control frame"),
         (lambda r: from_peer(r, PONG, b"", fin=False), "fragmented control frame"),
         (lambda r: from_peer(r, CLOSE, b"", fin=False), "fragmented control frame"),
-        (lambda r: head(r, "897e007e"), "control frame of 126 bytes exceeds 125"),
-        (lambda r: head(r, "887f0000000000010000"), "control frame of 65536 bytes exceeds 125"),
-        (lambda r: head(r, "827e007d"), "length 125 is not written in the fewest bytes"),
-        (lambda r: head(r, "827f000000000000ffff"), "length 65535 is not written in the fewest bytes"),
-        (lambda r: head(r, "827f8000000000000000"), "64-bit length has its highest bit set"),
+        (lambda r: head_from_peer(r, "897e007e"), "control frame of 126 bytes exceeds 125"),
+        (lambda r: head_from_peer(r, "887f0000000000010000"), "control frame of 65536 bytes exceeds 125"),
+        (lambda r: head_from_peer(r, "827e007d"), "length 125 is not written in the fewest bytes"),
+        (
+            lambda r: head_from_peer(r, "827f000000000000ffff"),
+            "length 65535 is not written in the fewest bytes",
+        ),
+        (lambda r: head_from_peer(r, "827f8000000000000000"), "64-bit length has its highest bit set"),
         (lambda r: from_peer(r, CONT, b"x"), "continuation frame without a message"),
         (lambda r: from_peer(r, CONT, b"", fin=False), "continuation frame without a message"),
-        (lambda r: from_peer(r, TEXT, b"", fin=False) + from_peer(r, TEXT), "new message inside of a fragmented one"),
+        (
+            lambda r: from_peer(r, TEXT, b"", fin=False) + from_peer(r, TEXT),
+            "new message inside of a fragmented one",
+        ),
         (lambda r: from_peer(r, TEXT, b"a") + from_peer(r, CONT), "continuation frame without a message"),
         (lambda r: from_peer(r, CLOSE, b"\x03"), "half a close code"),
         *(
@@ -93,7 +94,9 @@ def test_a_broken_rule_is_answered_with_1002_and_its_reason(
 
 
 @pytest.mark.parametrize("bad", [b"\xff", b"\xc0", b"\xe0\x80", b"\xed\xa0", b"\xf4\x90", b"\xc3a"])
-def test_invalid_utf8_is_answered_with_1007_in_the_middle_of_a_frame(session: Session, role: Role, bad: bytes) -> None:
+def test_invalid_utf8_is_answered_with_1007_in_the_middle_of_a_frame(
+    session: Session, role: Role, bad: bytes
+) -> None:
     wire = from_peer(role, TEXT, "Gruß ".encode() + bad + bytes(100))
     session.receive_data(wire[: -100 - len(bad)])
     assert pull(session) == []
@@ -106,7 +109,8 @@ def test_invalid_utf8_is_answered_with_1007_in_the_middle_of_a_frame(session: Se
 
 
 @pytest.mark.parametrize(
-    "fragments", [[b"\xff"], [b"ok", b"\xe2\x82"], [b"\xe2", b"\x82", b"a"], [b"", b"\x80"], [b"\xed", b"\xa0", b"\x80"]]
+    "fragments",
+    [[b"\xff"], [b"ok", b"\xe2\x82"], [b"\xe2", b"\x82", b"a"], [b"", b"\x80"], [b"\xed", b"\xa0", b"\x80"]],
 )
 def test_invalid_utf8_is_answered_with_1007_in_fragments(session: Session, fragments: list[bytes]) -> None:
     for i, part in enumerate(fragments):
@@ -122,16 +126,24 @@ def test_an_invalid_close_reason_is_answered_with_1007(session: Session) -> None
     assert session.close_received is None
 
 
+def test_invalid_utf8_before_the_end_is_told_rather_than_the_end(session: Session, role: Role) -> None:
+    session.receive_data(from_peer(role, TEXT, b"\xff and more")[:-1])
+    session.receive_eof()
+    dies(session, 1007, "not UTF-8")
+    assert session.close_reason is not None
+    assert session.close_reason.code == 1007
+
+
 # ------------------------------------------------------------------------------------------------------- limits: 1009
 
 
 def test_the_defaults_are_one_mebibyte_and_64_ki_fragments(role: Role) -> None:
     assert (DEFAULT_MAX_MESSAGE_SIZE, DEFAULT_MAX_FRAGMENTS) == (2**20, 2**16)
     session = Session(role)
-    session.receive_data(head(role, "827f0000000000100000"))  # just at the limit
+    session.receive_data(head_from_peer(role, "827f0000000000100000"))  # just at the limit
     assert pull(session) == []
     session = Session(role)
-    session.receive_data(head(role, "827f0000000000100001"))
+    session.receive_data(head_from_peer(role, "827f0000000000100001"))
     dies(session, 1009, "message of 1048577 bytes exceeds max_message_size=1048576")
 
 
@@ -162,7 +174,7 @@ def test_a_declared_length_takes_no_memory(role: Role, limit: float, length: str
     session = Session(role, max_message_size=limit)
     tracemalloc.start()
     try:
-        session.receive_data(head(role, "827f" + length))
+        session.receive_data(head_from_peer(role, "827f" + length))
         if limit == math.inf:
             assert pull(session) == []
         else:
@@ -187,5 +199,3 @@ def test_a_message_over_max_fragments_is_answered_with_1009(role: Role) -> None:
     receive(session, (CONT, b""))
     error = dies(session, 1009, "message exceeds max_fragments=3")
     assert sent_by(session) == [close_frame(1009, str(error).encode())]
-
-

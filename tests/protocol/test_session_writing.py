@@ -1,30 +1,24 @@
 """What a session sends: messages, fragments, masks, byte by byte."""
 
-
 from __future__ import annotations
 
+import ctypes
+import inspect
 import itertools
-import math
 import secrets
-import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-
-from core_support import cut, from_peer, pull, pull_error, sent_by, split_frames, typed
+from core_support import close_frame, pull, receive, sent_by, typed
 from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Frame, frame
+
 from trio_websocket.protocol import (
-    DEFAULT_MAX_FRAGMENTS,
-    DEFAULT_MAX_MESSAGE_SIZE,
-    NEED_DATA,
     BinaryReceived,
-    CloseReason,
     CloseReceived,
     LocalProtocolError,
     PingReceived,
     PongReceived,
-    RemoteProtocolError,
     Role,
     Session,
     SessionState,
@@ -32,10 +26,6 @@ from trio_websocket.protocol import (
 )
 
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
-OPEN, CLOSING, CLOSED = SessionState.OPEN, SessionState.CLOSING, SessionState.CLOSED
-
-
-# ------------------------------------------------------------------------------------------------------------ writing
 
 
 @pytest.mark.parametrize(
@@ -51,6 +41,8 @@ OPEN, CLOSING, CLOSED = SessionState.OPEN, SessionState.CLOSING, SessionState.CL
         (memoryview(b"abcdef")[::2], BINARY, b"ace"),
         (memoryview(b"abcdefgh").cast("H"), BINARY, b"abcdefgh"),
         (memoryview(b"abcdef").cast("B", (2, 3)), BINARY, b"abcdef"),
+        (memoryview(b"abcd").cast("I", ()), BINARY, b"abcd"),
+        (memoryview((ctypes.c_uint16 * 2).from_buffer_copy(b"abcd")), BINARY, b"abcd"),
     ],
 )
 @pytest.mark.parametrize("is_fragment", [False, True], ids=["message", "fragment"])
@@ -129,9 +121,8 @@ def test_a_client_masks_with_the_random_bytes_it_is_given() -> None:
     assert asked == [4, 4]
 
 
-def test_a_client_masks_with_secrets_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The default was bound when the class was made, so it is asked for by what it is, and by what it gives.
-    assert Session.__init__.__kwdefaults__["random_bytes"] is secrets.token_bytes
+def test_a_client_masks_with_secrets_unless_told_otherwise() -> None:
+    assert inspect.signature(Session).parameters["random_bytes"].default is secrets.token_bytes
     session = Session(CLIENT)
     masks = set()
     for _ in range(20):
@@ -147,6 +138,43 @@ def test_a_server_asks_for_no_random_bytes() -> None:
     session = Session(SERVER, random_bytes=random_bytes)
     session.send_message("Hello")
     assert session.data_to_send() == b"\x81\x05Hello"
+
+
+@pytest.mark.parametrize("name", ["send_ping", "send_pong"])
+def test_control_payloads_have_their_bound(session: Session, name: str) -> None:
+    send = getattr(session, name)
+    send(bytes(125))
+    with pytest.raises(ValueError, match="control payload of 126 bytes exceeds 125"):
+        send(bytes(126))
+    opcode = PING if name == "send_ping" else PONG
+    assert sent_by(session) == [Frame(True, opcode, bytes(125))]
+
+
+def test_a_close_is_1000_without_a_reason_unless_told_otherwise(session: Session) -> None:
+    session.send_close()
+    assert sent_by(session) == [close_frame(1000)]
+
+
+def test_a_close_may_stand_in_the_middle_of_fragments(session: Session) -> None:
+    session.send_fragment("begun", is_final=False)
+    session.send_close(1011)
+    assert sent_by(session) == [Frame(False, TEXT, b"begun"), close_frame(1011)]
+    receive(session, (TEXT, b"begun too", False), (CLOSE, b"\x03\xe8"))
+    assert pull(session) == typed(CloseReceived(1000, ""))
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(1004, None), (1006, None), (1015, None), (999, None), (1005, "x"), (1000, "x" * 124)],
+)
+def test_a_close_that_must_not_be_sent_is_refused_and_changes_nothing(
+    session: Session, code: int, reason: str | None
+) -> None:
+    with pytest.raises(ValueError, match=r"RFC 6455"):
+        session.send_close(code, reason)
+    assert session.state is SessionState.OPEN
+    assert (session.close_sent, session.initiator) == (None, None)
+    assert session.data_to_send() == b""
 
 
 # ---------------------------------------------------------------------------------------- RFC 6455 §5.7, byte by byte
@@ -191,5 +219,3 @@ def test_examples_of_the_rfc_are_received(role: Role, wire: str, event: Any) -> 
     session = Session(role)
     session.receive_data(bytes.fromhex(wire))
     assert pull(session) == typed(event)
-
-

@@ -24,7 +24,7 @@ async def open_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
     If cancelled, nothing is left open.
     """
     try:
-        stream = await trio.open_tcp_stream(host, port)
+        stream = await _race(host, port)
     except OSError as error:
         raise HandshakeError(f"cannot connect to {host} port {port}: {_explain(error)}") from error
     except UnicodeError as error:
@@ -43,6 +43,17 @@ async def open_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
         await trio.aclose_forcefully(stream)
         raise
     return tls
+
+
+async def _race(host: str, port: int) -> trio.SocketStream:
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except BaseExceptionGroup as group:
+        error: BaseException = group.split(trio.Cancelled)[1] or group
+    # Trio races in a nursery. Our caller sees no group: the one error in it, or else the one cancellation.
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    raise error
 
 
 def _explain(error: BaseException) -> str:

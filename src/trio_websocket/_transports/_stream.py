@@ -55,7 +55,6 @@ class StreamTransport(Transport):
         self._waiters = trio.lowlevel.ParkingLot()
         # Closing.
         self._is_closing = False
-        self._is_closed = False
         self._linger = 0.0
         self._shutdown = False
 
@@ -81,14 +80,14 @@ class StreamTransport(Transport):
         assert self._owner is not None
         try:
             with self._reader_scope:
-                while True:
+                while not self._reader_scope.cancel_called:
                     while self._is_paused:
                         await self._unpaused.park()
                     data = await self._stream.receive_some(self._receive_size)
                     if not data:
+                        self._owner.eof_received()
                         break
                     self._owner.data_received(data)
-                self._owner.eof_received()
         except Exception as error:
             # Broken and closed streams, and whatever a stream that is not ours may raise, also when it is cancelled.
             self._fail(error)
@@ -108,7 +107,7 @@ class StreamTransport(Transport):
             self._writer_wanted.unpark_all()
 
     async def wait_backlog(self, limit: int) -> None:
-        if self._backlog > limit and not self._is_closed:
+        if self._backlog > limit:
             await self._waiters.park()
 
     def wake_waiters(self) -> None:
@@ -196,7 +195,7 @@ class StreamTransport(Transport):
 
     async def _tear_down(self) -> None:
         assert self._owner is not None
-        self._is_closing = self._is_closed = True
+        self._is_closing = True
         self._reader_scope.cancel()
         try:
             with trio.CancelScope(shield=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Final, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Final, Literal
 
 __all__ = [
     "NEED_DATA",
@@ -36,31 +37,36 @@ NEED_DATA: Final[Literal[NeedData.NEED_DATA]] = NeedData.NEED_DATA
 """There is no further event before more data is received."""
 
 
-class TextReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TextReceived:
     """A whole text message (RFC 6455 §5.6)."""
 
     data: str
 
 
-class BinaryReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BinaryReceived:
     """A whole binary message (RFC 6455 §5.6)."""
 
     data: bytes
 
 
-class PingReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PingReceived:
     """A ping (RFC 6455 §5.5.2); its pong is in `data_to_send()` already."""
 
     payload: bytes
 
 
-class PongReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PongReceived:
     """A pong, asked for or not (RFC 6455 §5.5.3)."""
 
     payload: bytes
 
 
-class CloseReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CloseReceived:
     """A close frame (RFC 6455 §5.5.1); if it is the first, the answer is in `data_to_send()` already.
 
     `code` is 1005 when the frame had none.
@@ -70,7 +76,8 @@ class CloseReceived(NamedTuple):
     reason: str
 
 
-class RequestReceived(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RequestReceived:
     """A right opening handshake of a client (RFC 6455 §4.2.1), which waits for `accept` or `reject`.
 
     `path` is the request target with its query; `subprotocols` are in the client's order of preference.
@@ -81,14 +88,16 @@ class RequestReceived(NamedTuple):
     subprotocols: tuple[str, ...]
 
 
-class HandshakeCompleted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HandshakeCompleted:
     """The opening handshake is done (RFC 6455 §4.1, §4.2.2): `headers` are those of the response."""
 
     subprotocol: str | None
     headers: Headers
 
 
-class ResponseRejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ResponseRejected:
     """The server answered with another status than 101; `body` is cut at the limit, None if there was none."""
 
     status_code: int

@@ -76,9 +76,7 @@ class MessageAssembler:
         is_text = self._opcode == Opcode.TEXT
         data: bytes | bytearray = part
         if self._data:
-            # The check of all that came before stands already: no invalid part is kept until the end.
-            if is_text:
-                self._check_utf8(part, is_last=True)
+            # What came before was checked as it came; decoding the whole checks the last part, and the border to it.
             self._data += part
             data = self._data
             self._data = bytearray()
@@ -92,10 +90,10 @@ class MessageAssembler:
         except UnicodeDecodeError:
             raise RemoteProtocolError(_INVALID_UTF8, code=1007) from None
 
-    def _check_utf8(self, part: bytes, *, is_last: bool = False) -> None:
+    def _check_utf8(self, part: bytes) -> None:
         # RFC 6455 §8.1: invalid UTF-8 fails the connection; the sooner, the less an attacker gets done.
         try:
-            self._utf8.decode(part, is_last)
+            self._utf8.decode(part)
         except UnicodeDecodeError:
             raise RemoteProtocolError(_INVALID_UTF8, code=1007) from None
         # Python waits for the third byte of a surrogate, though the second has said already what it is (RFC 3629 §3).

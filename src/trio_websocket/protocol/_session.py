@@ -189,13 +189,16 @@ class Session:
     def close_reason(self) -> CloseReason | None:
         """Why the session closes or closed, or None while it is open.
 
-        Ours if the peer broke a rule; else the peer's, if it sent one; else 1006 if the connection ended without; else
-        ours (RFC 6455 §7.1.5-§7.1.7).
+        Ours if the peer broke a rule, or answered with our own code; else the peer's, if it sent one; else 1006 if the
+        connection ended without; else ours (RFC 6455 §7.1.5-§7.1.7).
         """
         if self._error is not None and self._close_sent is not None and self._error.code != _ABNORMAL:
             return self._close_sent
-        if self._close_received is not None:
-            return self._close_received
+        received, sent = self._close_received, self._close_sent
+        if received is not None:
+            # An answer repeats the code, but need not repeat the text.
+            is_answer = self._initiator == "local" and sent is not None and sent.code == received.code
+            return sent if is_answer else received
         return CloseReason(_ABNORMAL, None) if self._state is SessionState.CLOSED else self._close_sent
 
     # --------------------------------------------------------------------------------------------------- reading
@@ -232,7 +235,7 @@ class Session:
                 later call raises the same error.
         """
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         try:
             return self._pull()
         except RemoteProtocolError as error:
@@ -287,7 +290,7 @@ class Session:
         self._initiator = self._initiator or "remote"
         # RFC 6455 §5.5.1: an endpoint that has not sent a close frame MUST answer with one; it echoes the code.
         if self._close_sent is None:
-            self._write_close(received.code, None)
+            self._write_close(received.code, received.reason)
         self._advance(_Step.CLOSE_RECEIVED)
         return CloseReceived(received.code, received.reason or "")
 
@@ -300,7 +303,7 @@ class Session:
         # RFC 6455 §7.1.7: to fail the connection is to send a close frame with the fitting code, and then no more.
         self._error = error
         if error.code != _ABNORMAL and self._close_sent is None:
-            self._initiator = self._initiator or "local"
+            self._initiator = "local"
             self._write_close(error.code, truncate_reason(str(error)))
         self._advance(_Step.ENDED)
 
@@ -317,6 +320,7 @@ class Session:
         Raises:
             ValueError: It is neither text nor bytes, or text that can't be encoded in UTF-8.
             LocalProtocolError: A fragmented message is open, or our close frame was sent.
+            RemoteProtocolError: The session is dead.
         """
         opcode, payload = _encode_message(message)
         self._check_open()
@@ -330,6 +334,7 @@ class Session:
         Raises:
             ValueError: It is neither text nor bytes, or of the other kind than the first.
             LocalProtocolError: Our close frame was sent.
+            RemoteProtocolError: The session is dead.
         """
         opcode, payload = _encode_message(data)
         self._check_open()
@@ -349,6 +354,7 @@ class Session:
         Raises:
             ValueError: The payload is over 125 bytes.
             LocalProtocolError: Our close frame was sent.
+            RemoteProtocolError: The session is dead.
         """
         check_control_payload(payload)
         self._check_open()
@@ -360,6 +366,7 @@ class Session:
         Raises:
             ValueError: The payload is over 125 bytes.
             LocalProtocolError: Our close frame was sent.
+            RemoteProtocolError: The session is dead.
         """
         check_control_payload(payload)
         self._check_open()
@@ -371,6 +378,7 @@ class Session:
         Raises:
             ValueError: The code must not be sent, or the reason is over 123 bytes of UTF-8.
             LocalProtocolError: It was sent already.
+            RemoteProtocolError: The session is dead.
         """
         encode_close(code, reason)
         self._check_open()
@@ -424,7 +432,7 @@ class Session:
 
     def _check_open(self) -> None:
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)
         if self._state is not SessionState.OPEN:
             raise LocalProtocolError("nothing can be sent after the close frame (RFC 6455 §5.5.1)")
 

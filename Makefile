@@ -1,0 +1,90 @@
+# `make` alone tells what there is. Needed: Python 3.10 or newer, and make. Everything else is installed into .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+# Test with the Pythons that are there; never fetch one.
+export UV_PYTHON_DOWNLOADS := never
+export UV_NO_PROGRESS := 1
+# A pytest run that a developer's own settings steer is a different run.
+unexport PYTEST_ADDOPTS PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+SOURCES := src tests examples tools conformance
+
+.PHONY: help demo test install lint format types docs tests covered-alone package node conformance changelog pins clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-21s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.package ## install the library and see it at work: a server, a client, a heartbeat, a network that drops
+	@$(BIN)/python examples/demo.py
+
+test: lint types docs tests covered-alone package ## everything below, from the spelling to the wheel on each Python
+	@echo "make test: everything passed"
+
+install: $(VENV)/.tools ## the library and all tools, at their pinned versions, into .venv
+
+lint: $(VENV)/.tools ## style, format, layers, sizes, docstrings, spelling, change notes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python tools/check_source.py
+	$(BIN)/codespell
+	$(BIN)/towncrier build --draft --version next >/dev/null
+
+format: $(VENV)/.tools ## let ruff put the files into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.tools ## mypy --strict over all files; the public names completely typed
+	$(BIN)/mypy
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/basedpyright --ignoreexternal --verifytypes trio_websocket
+
+docs: $(VENV)/.tools ## the documentation, into docs/_build/html; warnings are errors
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
+
+tests: $(VENV)/.tools node ## the test suite, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+covered-alone: $(VENV)/.tools ## each module of protocol/ and _kernel/: all branches covered by its own test file
+	$(BIN)/python tools/covered_alone.py
+
+package: $(VENV)/.tools ## build the sdist and the wheel; run the tests over the wheel on each Python there is
+	$(BIN)/python tools/test_wheel.py
+
+# Node's `ws`, for the interop tests. Without npm those tests are left out, and pytest says so (where CI is set: fails).
+node: tests/interop/node_modules/.package-lock.json
+
+tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "npm is not there: the tests with Node's ws will be left out"; fi
+
+conformance: $(VENV)/.package ## the Autobahn suite against our client and our server; needs a Python 2.7 and a C compiler
+	$(BIN)/python conformance/run.py
+
+changelog: $(VENV)/.tools ## how the change notes will read in the next release
+	@$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import trio_websocket as t; print(t.__version__)')"
+
+pins: $(VENV)/.tools ## look for newer tools and write their versions into requirements/
+	$(BIN)/python tools/write_pins.py
+
+clean: ## remove everything that make has made
+	rm -rf $(VENV) .wheel-tests .wstest build dist docs/_build conformance/reports tests/interop/node_modules
+	rm -rf .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
+
+$(BIN)/python:
+	@python=$$(tools/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)
+
+# The library alone, with what it depends on: enough for the demo.
+$(VENV)/.package: pyproject.toml | $(BIN)/python
+	@test -e $(VENV)/.tools || { echo "Installing trio-websocket into $(VENV)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .; }
+	@touch $@
+
+$(VENV)/.tools: pyproject.toml requirements/dev.txt requirements/uv.txt | $(BIN)/python
+	@echo "Installing trio-websocket and the development tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/uv.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --requirement requirements/dev.txt
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.package

@@ -1,0 +1,23 @@
+"""The echo server, over TLS."""
+
+import ssl
+
+import trio
+
+from trio_websocket import WebSocketRequest, serve_websocket
+
+
+async def echo(request: WebSocketRequest) -> None:
+    ws = await request.accept()
+    async for message in ws:
+        await ws.send_message(message)
+
+
+async def main() -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain("server.pem", "server.key")
+    await serve_websocket(echo, "localhost", 8443, ssl_context=context)
+
+
+if __name__ == "__main__":
+    trio.run(main)

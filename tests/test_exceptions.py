@@ -1,0 +1,225 @@
+"""The tree of errors, and the reason for which a connection closed."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+
+import trio_websocket
+from trio_websocket import _exceptions
+from trio_websocket._exceptions import (
+    CloseReason,
+    ConnectionClosed,
+    ConnectionRejected,
+    ConnectionTimeout,
+    DisconnectionTimeout,
+    HandshakeError,
+    LocalProtocolError,
+    ProtocolError,
+    RemoteProtocolError,
+)
+
+TREE = [
+    (HandshakeError, Exception),
+    (ConnectionTimeout, HandshakeError),
+    (ConnectionRejected, HandshakeError),
+    (DisconnectionTimeout, HandshakeError),
+    (ConnectionClosed, Exception),
+    (ProtocolError, Exception),
+    (LocalProtocolError, ProtocolError),
+    (RemoteProtocolError, ProtocolError),
+]
+
+
+@pytest.mark.parametrize(("error", "base"), TREE)
+def test_the_tree_is_the_one_that_is_drawn(error: type[Exception], base: type[Exception]) -> None:
+    assert error.__bases__ == (base,)
+
+
+def test_the_tree_holds_every_error() -> None:
+    assert {error.__name__ for error, _ in TREE} | {"CloseReason"} == set(_exceptions.__all__)
+
+
+def test_users_of_connections_find_their_errors_at_the_top() -> None:
+    for name in set(_exceptions.__all__) - {"LocalProtocolError", "ProtocolError", "RemoteProtocolError"}:
+        assert getattr(trio_websocket, name) is getattr(_exceptions, name)
+
+
+# -------------------------------------------------------------------------------------------------------- CloseReason
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (1000, "NORMAL_CLOSURE"),
+        (1001, "GOING_AWAY"),
+        (1002, "PROTOCOL_ERROR"),
+        (1003, "UNSUPPORTED_DATA"),
+        (1005, "NO_STATUS_RCVD"),
+        (1006, "ABNORMAL_CLOSURE"),
+        (1007, "INVALID_FRAME_PAYLOAD_DATA"),
+        (1008, "POLICY_VIOLATION"),
+        (1009, "MESSAGE_TOO_BIG"),
+        (1010, "MANDATORY_EXT"),
+        (1011, "INTERNAL_ERROR"),
+        (1012, "SERVICE_RESTART"),
+        (1013, "TRY_AGAIN_LATER"),
+        (1015, "TLS_HANDSHAKE_FAILED"),
+        (0, "RFC_RESERVED"),
+        (999, "RFC_RESERVED"),
+        (1004, "RFC_RESERVED"),
+        (1016, "RFC_RESERVED"),
+        (2999, "RFC_RESERVED"),
+        (3000, "IANA_RESERVED"),
+        (3999, "IANA_RESERVED"),
+        (4000, "PRIVATE_RESERVED"),
+        (4999, "PRIVATE_RESERVED"),
+        (5000, "INVALID_CODE"),
+        (65535, "INVALID_CODE"),
+        (-1, "INVALID_CODE"),
+    ],
+)
+def test_a_code_has_the_name_of_its_own_or_of_its_range(code: int, name: str) -> None:
+    assert CloseReason(code, None).name == name
+
+
+def test_a_close_reason_has_a_code_and_a_text() -> None:
+    reason = CloseReason(code=4000, reason="because")
+    assert (reason.code, reason.reason) == (4000, "because")
+    assert CloseReason(4000, None).reason is None
+
+
+@pytest.mark.parametrize("name", ["code", "name", "reason", "other"])
+def test_a_close_reason_is_frozen(name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(CloseReason(1000, None), name, 1)
+
+
+def test_close_reasons_are_equal_when_code_and_text_are() -> None:
+    reason = CloseReason(1000, "bye")
+    assert reason == CloseReason(1000, "bye")
+    assert hash(reason) == hash(CloseReason(1000, "bye"))
+    assert reason != CloseReason(1001, "bye")
+    assert reason != CloseReason(1000, None)
+    assert reason != (1000, "bye")
+    assert len({reason, CloseReason(1000, "bye"), CloseReason(1000, None)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        (CloseReason(1000, None), "CloseReason<code=1000, name=NORMAL_CLOSURE, reason=None>"),
+        (
+            CloseReason(4001, "né\n\x1b[31m"),
+            r"CloseReason<code=4001, name=PRIVATE_RESERVED, reason='n\xe9\n\x1b[31m'>",
+        ),
+    ],
+)
+def test_a_close_reason_shows_itself_escaped(reason: CloseReason, shown: str) -> None:
+    assert repr(reason) == str(reason) == shown
+
+
+# ---------------------------------------------------------------------------------------------------- ConnectionClosed
+
+
+def test_connection_closed_tells_who_said_what() -> None:
+    sent, received = CloseReason(1000, None), CloseReason(1001, "bye")
+    error = ConnectionClosed(received, sent=sent, received=received, initiator="remote")
+    assert error.reason is error.received is received
+    assert error.sent is sent
+    assert error.initiator == "remote"
+
+
+def test_connection_closed_needs_only_a_reason() -> None:
+    error = ConnectionClosed(None)
+    assert error.reason is None
+    assert error.sent is None
+    assert error.received is None
+    assert error.initiator is None
+    assert error.__cause__ is None
+
+
+def test_connection_closed_shows_its_reason() -> None:
+    error = ConnectionClosed(CloseReason(1001, "bye"))
+    assert str(error) == "CloseReason<code=1001, name=GOING_AWAY, reason='bye'>"
+    assert repr(error) == f"ConnectionClosed<{error}>"
+    assert repr(ConnectionClosed(None)) == "ConnectionClosed<None>"
+
+
+def test_a_subclass_that_never_calls_our_init_works() -> None:
+    class GoneError(ConnectionClosed):
+        def __init__(self, who: str) -> None:
+            self.who = who
+
+    error = GoneError("peer")
+    assert error.who == "peer"
+    assert (error.reason, error.sent, error.received, error.initiator) == (None, None, None, None)
+    assert repr(error) == "GoneError<None>"
+    assert str(error) == "peer"
+
+
+# -------------------------------------------------------------------------------------------------- ConnectionRejected
+
+
+def test_connection_rejected_has_what_the_server_answered() -> None:
+    error = ConnectionRejected(404, ((b"a", b"b"),), b"body")
+    assert (error.status_code, error.headers, error.body) == (404, ((b"a", b"b"),), b"body")
+
+
+@pytest.mark.parametrize(
+    ("body", "tail"),
+    [
+        (None, ""),
+        (b"", ""),
+        (b"not here\n", ": 'not here'"),
+        (b"\x1b[31m\xff\xc3\xa9", r": '\x1b[31m\ufffd\xe9'"),
+        (b"x" * 200, f": '{'x' * 200}'"),
+        (b"x" * 201, f": '{'x' * 200}'..."),
+    ],
+)
+def test_connection_rejected_shows_the_status_and_the_beginning_of_the_body(
+    body: bytes | None, tail: str
+) -> None:
+    text = str(ConnectionRejected(404, None, body))
+    assert text == f"the server rejected the connection with HTTP status 404{tail}"
+
+
+# ------------------------------------------------------------------------------------------------ RemoteProtocolError
+
+
+def test_a_remote_protocol_error_is_1002_unless_it_says_more() -> None:
+    error = RemoteProtocolError("bad frame")
+    assert (str(error), error.code, error.status_code) == ("bad frame", 1002, None)
+    error = RemoteProtocolError("bad request", code=1007, status_code=400)
+    assert (str(error), error.code, error.status_code) == ("bad request", 1007, 400)
+
+
+# ------------------------------------------------------------------------------------------------------------- copies
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        CloseReason(4000, "because"),
+        HandshakeError("why"),
+        ConnectionTimeout("why"),
+        DisconnectionTimeout("why"),
+        ConnectionRejected(404, ((b"a", b"b"),), b"body"),
+        ConnectionClosed(CloseReason(1000, None), sent=CloseReason(1001, "x"), initiator="local"),
+        LocalProtocolError("why"),
+        RemoteProtocolError("why", code=1009, status_code=400),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_raised_can_go_to_another_process(value: Any) -> None:
+    for twin in (pickle.loads(pickle.dumps(value)), copy.copy(value)):
+        assert type(twin) is type(value)
+        assert repr(twin) == repr(value)
+        assert str(twin) == str(value)
+        if isinstance(value, Exception):
+            assert vars(twin) == vars(value)
+        else:
+            assert twin == value

@@ -1,0 +1,177 @@
+"""Builds the sdist and the wheel, and runs the tests over the wheel as a user has it.
+
+Each Python of 3.10-3.13 that is on this machine gets a clean environment with the wheel, the pinned dependencies and
+what the tests need; the oldest Python gets a second one with the oldest dependencies that pyproject.toml allows. The
+tests are those of this checkout, the package is the one in the wheel. Left out are the tests marked `slow` and
+`interop`: they have run over the same code in `make tests`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pythons
+
+ROOT = Path(__file__).resolve().parent.parent
+DIST = ROOT / "dist"
+ENVIRONMENTS = ROOT / ".wheel-tests"
+UV = Path(sys.executable).with_name("uv")
+SELECTION = "not slow and not interop"
+AT_ONCE = 2
+
+IN_WHEEL = ["trio_websocket/__init__.py", "trio_websocket/py.typed"]
+IN_SDIST = [
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    "Makefile",
+    "src/trio_websocket/__init__.py",
+    "tests/conftest.py",
+]
+# What the package is, and with which dependencies, according to the environment itself.
+WHO = """
+import trio, trio_websocket
+print(trio_websocket.__file__)
+print(f"trio {trio.__version__}, trio-websocket {trio_websocket.__version__}")
+"""
+
+
+class StepError(Exception):
+    """A command failed; the text is its output."""
+
+
+class Environment(NamedTuple):
+    """A clean environment: its name, the Python to make it with, and the pins to install on top of one another."""
+
+    name: str
+    python: Path
+    pins: tuple[str, ...]
+
+
+class Result(NamedTuple):
+    """What one environment's run came to: a line for people and, where it failed, the whole output."""
+
+    name: str
+    has_passed: bool
+    summary: str
+    output: str
+
+
+def run(*command: str | Path, **env: str) -> str:
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_"))
+    }
+    done = subprocess.run(
+        [str(word) for word in command],
+        cwd=ROOT,
+        env={**clean, **env},
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise StepError(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def build() -> Path:
+    """Build the sdist, then the wheel from the sdist; return the wheel."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, ROOT)
+    (wheel,) = DIST.glob("*.whl")
+    (sdist,) = DIST.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        check_names(wheel, archive.namelist(), IN_WHEEL)
+        strangers = {
+            name.split("/")[0] for name in archive.namelist() if not name.startswith("trio_websocket")
+        }
+    if strangers:
+        raise StepError(f"{wheel.name} also holds {sorted(strangers)}")
+    with tarfile.open(sdist) as archive:
+        check_names(sdist, [name.partition("/")[2] for name in archive.getnames()], IN_SDIST)
+    print(f"built {sdist.name} and {wheel.name}", flush=True)
+    return wheel
+
+
+def check_names(archive: Path, names: list[str], wanted: list[str]) -> None:
+    if missing := [name for name in wanted if name not in names]:
+        raise StepError(f"{archive.name} lacks {', '.join(missing)}")
+
+
+def environments() -> list[Environment]:
+    found = pythons.find()
+    newest = [
+        Environment(f"python{version}", python, ("requirements/test.txt",))
+        for version, python in found.items()
+    ]
+    version, python = next(iter(found.items()))
+    pins = ("requirements/test.txt", "requirements/oldest.txt")
+    return [*newest, Environment(f"python{version}-oldest", python, pins)]
+
+
+def install(environment: Environment, wheel: Path) -> Path:
+    folder = ENVIRONMENTS / environment.name
+    run(UV, "venv", "--quiet", "--clear", "--python", environment.python, folder)
+    python = folder / "bin" / "python"
+    for pins in environment.pins:
+        run(UV, "pip", "install", "--quiet", "--python", python, "--requirement", pins)
+    run(UV, "pip", "install", "--quiet", "--python", python, "--no-deps", wheel)
+    run(UV, "pip", "check", "--python", python)
+    return python
+
+
+def test(environment: Environment, wheel: Path) -> Result:
+    """Run the tests in a clean environment that holds the wheel."""
+    start = time.monotonic()
+    try:
+        python = install(environment, wheel)
+        package, versions = run(python, "-I", "-c", WHO).splitlines()
+        if not Path(package).is_relative_to(ENVIRONMENTS):
+            raise StepError(f"{environment.name} imports {package}, not the wheel")
+        pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", SELECTION]
+        output = run(
+            *pytest, HYPOTHESIS_STORAGE_DIRECTORY=str(ENVIRONMENTS / f"{environment.name}-hypothesis")
+        )
+    except StepError as error:
+        return Result(environment.name, False, "FAILED", str(error))
+    closing = output.rstrip().rpartition("\n")[2].strip("= ")
+    seed = "".join(re.findall(r"--randomly-seed=\d+", output)[:1])
+    spent = time.monotonic() - start
+    summary = f"{closing} ({versions}, {seed}, {spent:.0f} s with installing)"
+    return Result(environment.name, True, summary, output)
+
+
+def main() -> int:
+    try:
+        wheel = build()
+    except StepError as error:
+        print(error)
+        return 1
+    shutil.rmtree(ENVIRONMENTS, ignore_errors=True)
+    chosen = environments()
+    print("testing the wheel on " + ", ".join(environment.name for environment in chosen), flush=True)
+    failed = 0
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for result in pool.map(lambda environment: test(environment, wheel), chosen):
+            failed += not result.has_passed
+            print(f"{result.name}: {result.summary}", flush=True)
+            if not result.has_passed:
+                print(result.output, flush=True)
+    print(f"wheel: {len(chosen) - failed} of {len(chosen)} environments passed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
