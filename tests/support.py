@@ -237,6 +237,8 @@ async def client_of_raw_peer(**options: Any) -> AsyncIterator[tuple[WebSocketCon
 
         nursery.start_soon(answer)
         yield await trio_websocket.wrap_client_stream(nursery, ours, "test", "/", **options), peer
+        # Our end need not wait for an answer to its close.
+        await theirs.aclose()
         nursery.cancel_scope.cancel()
 
 
@@ -251,4 +253,5 @@ async def server_of_raw_peer(**options: Any) -> AsyncIterator[tuple[WebSocketCon
         ws = await request.accept()
         await peer.read_head()
         yield ws, peer
+        await theirs.aclose()
         nursery.cancel_scope.cancel()

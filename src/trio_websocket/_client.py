@@ -40,23 +40,13 @@ __all__ = [
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Request:
-    """What to connect to, and what to ask for there."""
+    """What to connect to, and what to say there."""
 
     host: str
     port: int
     ssl_context: ssl.SSLContext | None
-    host_header: str
     resource: str
-    subprotocols: tuple[str, ...]
-    extra_headers: tuple[tuple[bytes, bytes], ...]
-
-    def make_handshake(self) -> ClientHandshake:
-        return ClientHandshake(
-            host=self.host_header,
-            resource=self.resource,
-            subprotocols=self.subprotocols,
-            extra_headers=self.extra_headers,
-        )
+    handshake: ClientHandshake
 
 
 def _request(
@@ -70,15 +60,13 @@ def _request(
     context = use_ssl if isinstance(use_ssl, ssl.SSLContext) else None
     if use_ssl is True:
         context = ssl.create_default_context()
-    return _Request(
-        host=encode_host(host),
-        port=port,
-        ssl_context=context,
-        host_header=make_host_header(host, port, context is not None),
-        resource=encode_resource(resource),
-        subprotocols=tuple(subprotocols or ()),
-        extra_headers=tuple(extra_headers or ()),
+    handshake = ClientHandshake(
+        host=make_host_header(host, port, context is not None),
+        resource=resource,
+        subprotocols=subprotocols or (),
+        extra_headers=extra_headers or (),
     )
+    return _Request(encode_host(host), port, context, encode_resource(resource), handshake)
 
 
 def _request_from_url(
@@ -136,7 +124,7 @@ def open_websocket(
         An async context manager that gives the connection. Leaving the block closes it with code 1000.
 
     Raises:
-        ValueError: An argument can't be right.
+        ValueError: At the call: an argument can't be right.
         ConnectionTimeout: On entering: not open within `connect_timeout`.
         ConnectionRejected: On entering: the server answered with another status than 101.
         HandshakeError: On entering: anything else that kept it from opening.
@@ -182,7 +170,7 @@ def open_websocket_url(
     Everything else is as for `open_websocket`.
 
     Raises:
-        ValueError: At the call: the URL is none, or has `ws:` together with an `ssl_context`.
+        ValueError: At the call: an argument can't be right, such as a URL that is none, or `ws:` with an `ssl_context`.
     """
     options = ConnectionOptions(
         message_queue_size=message_queue_size,
@@ -321,9 +309,8 @@ async def _shake_hands(
 
 
 async def _connect(request: _Request, options: ConnectionOptions) -> WebSocketConnection:
-    handshake = request.make_handshake()
     stream = await open_tcp(request.host, request.port, request.ssl_context)
-    return await _shake_hands(stream, handshake, request.resource, options)
+    return await _shake_hands(stream, request.handshake, request.resource, options)
 
 
 async def _guarded(nursery: trio.Nursery, connection: WebSocketConnection) -> WebSocketConnection:

@@ -8,6 +8,7 @@ has done is either nothing or all of it.
 from __future__ import annotations
 
 import logging
+from types import TracebackType
 
 import trio
 
@@ -311,6 +312,22 @@ class WebSocketConnection(trio.abc.AsyncResource):
         finally:
             if not lost.is_set():
                 await self._link.abort(cause)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close at the end of an `async with` block: with 1000, or with what a server has to say of an error.
+
+        That is 1011 for an exception, and 1001 when it was cancelled. If cancelled, the peer has two seconds left to answer.
+        """
+        code, reason = 1000, None
+        if self.is_server and exc_value is not None:
+            is_failure = isinstance(exc_value, Exception)
+            code, reason = (1011, "internal error") if is_failure else (1001, "server is going away")
+        await close_decently(self, code, reason)
 
     async def wait_closed(self) -> CloseReason:
         """Wait until the connection is closed and its transport gone, and tell why. Cancelling is safe."""

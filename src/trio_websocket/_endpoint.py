@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from dataclasses import dataclass
 
@@ -56,20 +57,19 @@ def endpoints_of_stream(stream: trio.abc.Stream) -> tuple[Endpoint | str, Endpoi
     inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     local = remote = None
     if isinstance(inner, trio.SocketStream):
-        try:
+        # A peer that has gone already took its name along.
+        with contextlib.suppress(OSError):
             local = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
             remote = _from_socket_name(inner.socket.family, inner.socket.getpeername(), is_ssl=is_ssl)
-        except OSError:
-            # The peer has gone already, and took its name along.
-            pass
     return local or repr(stream), remote or repr(stream)
 
 
 def endpoint_of_listener(listener: trio.abc.Listener[trio.abc.Stream]) -> Endpoint | str:
-    """Where a listener listens, or `repr(listener)` where that is no IP address."""
+    """Where a listener listens, or `repr(listener)` where that is no IP address, or is closed. Never raises."""
     is_ssl = isinstance(listener, trio.SSLListener)
     inner = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener
     endpoint = None
     if isinstance(inner, trio.SocketListener):
-        endpoint = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
+        with contextlib.suppress(OSError):
+            endpoint = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
     return endpoint or repr(listener)

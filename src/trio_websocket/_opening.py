@@ -17,6 +17,7 @@ from trio_websocket.protocol import (
     NEED_DATA,
     ClientHandshake,
     HandshakeCompleted,
+    Headers,
     RequestReceived,
     ResponseRejected,
     Role,
@@ -30,7 +31,13 @@ logger = logging.getLogger("trio-websocket")
 
 # What the handshake itself needs of a response is nobody else's news.
 _OF_THE_HANDSHAKE = frozenset(
-    {b"upgrade", b"connection", b"sec-websocket-accept", b"sec-websocket-extensions", b"sec-websocket-protocol"}
+    {
+        b"upgrade",
+        b"connection",
+        b"sec-websocket-accept",
+        b"sec-websocket-extensions",
+        b"sec-websocket-protocol",
+    }
 )
 
 _Handshake = TypeVar("_Handshake", ClientHandshake, ServerHandshake)
@@ -88,10 +95,17 @@ class _Opening(Generic[_Handshake]):
             raise HandshakeError(f"{error}: {self._error.__cause__ or self._error}") from self._error
         raise HandshakeError(str(error)) from error
 
-    def _hand_over(self, session: Session) -> Link:
-        """Give the transport to a link, with all that was received behind the handshake."""
+    def _hand_over(
+        self, role: Role, *, path: str, subprotocol: str | None, headers: Headers
+    ) -> WebSocketConnection:
+        """Give the transport to a connection, with all that was received behind the handshake."""
+        options = self._options
+        session = Session(
+            role, max_message_size=options.max_message_size, max_fragments=options.max_fragments
+        )
+        link = Link(self.transport, session, options)
+        connection = WebSocketConnection(link, path=path, subprotocol=subprotocol, handshake_headers=headers)
         self._over.set()
-        link = Link(self.transport, session, self._options)
         self.transport.set_owner(link)
         if data := self._handshake.trailing_data:
             link.data_received(data)
@@ -99,7 +113,7 @@ class _Opening(Generic[_Handshake]):
             link.connection_lost(self._error)
         elif self.has_ended:
             link.eof_received()
-        return link
+        return connection
 
     async def wait_over(self) -> None:
         """Wait until a link has taken over, or the transport is gone. Cancelling is safe."""
@@ -132,16 +146,8 @@ class ClientOpening(_Opening[ClientHandshake]):
         except BaseException:
             await self.abort()
             raise
-        options = self._options
-        session = Session(
-            Role.CLIENT, max_message_size=options.max_message_size, max_fragments=options.max_fragments
-        )
-        return WebSocketConnection(
-            self._hand_over(session),
-            path=path,
-            subprotocol=event.subprotocol,
-            handshake_headers=tuple(field for field in event.headers if field[0] not in _OF_THE_HANDSHAKE),
-        )
+        headers = tuple(field for field in event.headers if field[0] not in _OF_THE_HANDSHAKE)
+        return self._hand_over(Role.CLIENT, path=path, subprotocol=event.subprotocol, headers=headers)
 
     async def _next_event(self) -> HandshakeCompleted | ResponseRejected:
         try:
@@ -220,15 +226,8 @@ class ServerOpening(_Opening[ServerHandshake]):
             self._give_up(error)
         self._is_undecided = False
         self._flush()
-        options = self._options
-        session = Session(
-            Role.SERVER, max_message_size=options.max_message_size, max_fragments=options.max_fragments
-        )
-        return WebSocketConnection(
-            self._hand_over(session),
-            path=request.path,
-            subprotocol=completed.subprotocol,
-            handshake_headers=request.headers,
+        return self._hand_over(
+            Role.SERVER, path=request.path, subprotocol=completed.subprotocol, headers=request.headers
         )
 
     def reject(self, status_code: int, extra_headers: HeaderList, body: bytes | None) -> None:

@@ -10,6 +10,7 @@ Theory of operation
 from __future__ import annotations
 
 import contextvars
+import logging
 from collections import deque
 
 import trio
@@ -18,6 +19,8 @@ from trio_websocket._endpoint import endpoints_of_stream
 from trio_websocket._transports._base import Transport, TransportOwner
 
 __all__ = ["StreamTransport"]
+
+logger = logging.getLogger("trio-websocket")
 
 DEFAULT_RECEIVE_SIZE = 65536
 
@@ -90,9 +93,15 @@ class StreamTransport(Transport):
                     self._owner.data_received(data)
         except Exception as error:
             # Broken and closed streams, and whatever a stream that is not ours may raise, also when it is cancelled.
+            self._report(error)
             self._fail(error)
         finally:
             self._reader_ended.set()
+
+    def _report(self, error: Exception) -> None:
+        # What no stream should raise is a bug, theirs or ours; to call it a lost connection would hide it.
+        if not isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError | OSError):
+            logger.error("the connection to %s failed", self.remote, exc_info=error)
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -119,6 +128,8 @@ class StreamTransport(Transport):
                 try:
                     await self._send_until_closing()
                 except Exception as error:
+                    # As in _read.
+                    self._report(error)
                     self._note(error)
                     # The peer may have said why before it left.
                     with trio.move_on_after(_LAST_WORDS):
@@ -127,6 +138,7 @@ class StreamTransport(Transport):
                     await self._close_stream()
         except Exception as error:
             # As in _read.
+            self._report(error)
             self._fail(error)
         finally:
             await self._tear_down()
