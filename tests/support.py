@@ -29,6 +29,13 @@ async def echo(request: WebSocketRequest) -> None:
         await ws.send_message(message)
 
 
+async def check_echo(ws: WebSocketConnection) -> None:
+    """Prove that a connection to `echo` works."""
+    for message in ("hello", b"\x00\xff"):
+        await ws.send_message(message)
+        assert await ws.get_message() == message
+
+
 @asynccontextmanager
 async def serving(
     handler: Callable[[WebSocketRequest], Awaitable[None]] = echo, ssl_context: Any = None, **options: Any
@@ -75,7 +82,9 @@ async def connected_pair(**options: Any) -> AsyncIterator[Pair]:
         nursery.cancel_scope.cancel()
 
 
-def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bytes | None = None, rsv: int = 0) -> bytes:
+def frame(
+    opcode: int, payload: bytes = b"", *, fin: bool = True, mask: bytes | None = None, rsv: int = 0
+) -> bytes:
     """A frame, put together without the code under test."""
     size = len(payload)
     bit = 0x80 if mask is not None else 0
@@ -205,7 +214,9 @@ async def raw_client(server: WebSocketServer) -> RawPeer:
 
 
 @asynccontextmanager
-async def raw_server(handler: Callable[[RawPeer], Awaitable[None]], *, shake_hands: bool = True) -> AsyncIterator[int]:
+async def raw_server(
+    handler: Callable[[RawPeer], Awaitable[None]], *, shake_hands: bool = True
+) -> AsyncIterator[int]:
     """A raw server on a free port, which the context manager gives; `handler` gets each connection."""
 
     async def serve(stream: trio.SocketStream) -> None:

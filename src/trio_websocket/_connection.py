@@ -274,7 +274,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
     # ---------------------------------------------------------------------------------------------------- closing
 
     async def aclose(self, code: int = 1000, reason: str | None = None) -> None:
-        """Close the connection (RFC 6455 §7.1.2); messages that were not received are dropped.
+        """Close the connection (RFC 6455 §7.1.2); messages that were not received are dropped, if the peer did not close first.
 
         Sends what was handed over, then a close frame, waits for the peer's, and closes the transport. After
         `disconnect_timeout` seconds the transport is closed whatever the peer did.
@@ -345,6 +345,6 @@ async def guard(connection: WebSocketConnection) -> None:
     """Live in a user's nursery as long as `connection` does, and close it if that nursery is cancelled."""
     try:
         await connection.wait_closed()
-    except trio.Cancelled:
+    finally:
+        # Only a cancellation finds it open here, and goes on behind this.
         await close_decently(connection, 1001, "cancelled")
-        raise

@@ -164,7 +164,8 @@ class WebSocketServer:
 
         When cancelled, every client is sent 1001, within two seconds, and the listeners are closed.
         """
-        logger.info("serving on %s", ", ".join(str(each) for each in self.listeners))
+        places = [each.url if isinstance(each, Endpoint) else each for each in self.listeners]
+        logger.info("serving on %s", ", ".join(places))
         await trio.serve_listeners(
             self._serve_stream,
             self._listeners,

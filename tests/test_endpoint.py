@@ -1,0 +1,103 @@
+"""Addresses of the two ends of a connection."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from certificates import Certificates
+
+from trio_websocket import Endpoint
+from trio_websocket._endpoint import endpoint_of_listener, endpoints_of_stream
+
+V4 = ipaddress.ip_address("192.0.2.1")
+V6 = ipaddress.ip_address("2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        (Endpoint(V4, 8000, False), "ws://192.0.2.1:8000"),
+        (Endpoint(V4, 80, False), "ws://192.0.2.1"),
+        (Endpoint(V4, 443, True), "wss://192.0.2.1"),
+        (Endpoint(V4, 443, False), "ws://192.0.2.1:443"),
+        (Endpoint(V4, 80, True), "wss://192.0.2.1:80"),
+        (Endpoint(V6, 8000, False), "ws://[2001:db8::1]:8000"),
+        (Endpoint(V6, 443, True), "wss://[2001:db8::1]"),
+    ],
+)
+def test_url_leaves_default_ports_out_and_brackets_ipv6(endpoint: Endpoint, url: str) -> None:
+    assert endpoint.url == url
+
+
+def test_address_is_an_ipaddress_object_also_from_a_text() -> None:
+    assert Endpoint("192.0.2.1", 1, False) == Endpoint(V4, 1, False)
+    assert Endpoint("2001:db8::1", 1, False).address == V6
+    with pytest.raises(ValueError, match="example"):
+        Endpoint("example.org", 1, False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_stream_over_tcp_has_both_ends(host: str) -> None:
+    [listener] = await trio.open_tcp_listeners(0, host=host)
+    where = endpoint_of_listener(listener)
+    assert isinstance(where, Endpoint)
+    assert (str(where.address), where.is_ssl) == (host, False)
+    async with (
+        listener,
+        await trio.open_tcp_stream(host, where.port) as client,
+        await listener.accept() as server,
+    ):
+        local, remote = endpoints_of_stream(client)
+        assert remote == where
+        assert endpoints_of_stream(server) == (remote, local)
+
+
+async def test_tls_is_seen_on_streams_and_listeners(certificates: Certificates) -> None:
+    [listener] = await trio.open_ssl_over_tcp_listeners(0, certificates.server_context(), host="127.0.0.1")
+    where = endpoint_of_listener(listener)
+    assert isinstance(where, Endpoint)
+    assert where.url == f"wss://127.0.0.1:{where.port}"
+    async with listener, await trio.open_tcp_stream("127.0.0.1", where.port) as client:
+        tls = trio.SSLStream(client, ssl.create_default_context(), server_hostname="127.0.0.1")
+        assert endpoints_of_stream(tls)[1] == where
+
+
+async def test_stream_whose_peer_has_gone_still_has_ends() -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        client = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+        async with await listener.accept() as server:
+            await trio.aclose_forcefully(client)
+            local, remote = endpoints_of_stream(client)
+            assert local == remote == repr(client)
+            assert isinstance(endpoints_of_stream(server)[0], Endpoint)
+
+
+async def test_ends_of_a_unix_socket_are_texts(tmp_path: Path) -> None:
+    with trio.socket.socket(trio.socket.AF_UNIX) as sock:
+        await sock.bind(str(tmp_path / "socket"))
+        sock.listen()
+        listener = trio.SocketListener(sock)
+        assert endpoint_of_listener(listener) == repr(listener)
+        async with await trio.open_unix_socket(str(tmp_path / "socket")) as stream:
+            assert endpoints_of_stream(stream) == (repr(stream), repr(stream))
+
+
+async def test_ends_of_other_streams_and_listeners_are_texts() -> None:
+    stream, _ = trio.testing.memory_stream_pair()
+    assert endpoints_of_stream(stream) == (repr(stream), repr(stream))
+
+    class Listener(trio.abc.Listener[trio.abc.Stream]):
+        async def accept(self) -> trio.abc.Stream:
+            raise NotImplementedError
+
+        async def aclose(self) -> None:
+            raise NotImplementedError
+
+    listener = Listener()
+    assert endpoint_of_listener(listener) == repr(listener)

@@ -1,0 +1,140 @@
+"""Messages that wait for receivers, and receivers that wait for messages."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import pytest
+import trio
+import trio.testing
+
+from trio_websocket._inbox import Inbox
+
+
+def make_inbox(max_messages: float = math.inf, max_bytes: float = math.inf) -> Inbox:
+    return Inbox(max_messages, max_bytes)
+
+
+def test_messages_come_out_in_their_order() -> None:
+    inbox = make_inbox()
+    for message in ("one", b"two", "three"):
+        inbox.put(message)
+    assert len(inbox) == 3
+    assert [inbox.take() for _ in range(3)] == ["one", b"two", "three"]
+    with pytest.raises(IndexError):
+        inbox.take()
+
+
+def test_number_of_messages_is_bounded() -> None:
+    inbox = make_inbox(max_messages=2)
+    inbox.put("one")
+    assert inbox.has_room(read_ahead=False)
+    inbox.put("two")
+    assert not inbox.has_room(read_ahead=False)
+    inbox.take()
+    assert inbox.has_room(read_ahead=False)
+
+
+def test_reading_ahead_lifts_the_bound_on_the_number_and_not_on_the_bytes() -> None:
+    inbox = make_inbox(max_messages=1, max_bytes=10_000)
+    for _ in range(3):
+        inbox.put("small")
+    assert inbox.has_room(read_ahead=True)
+    inbox.put(bytes(10_000))
+    assert not inbox.has_room(read_ahead=True)
+
+
+@pytest.mark.parametrize("message", [bytes(1000), "x" * 1000, "ü" * 1000, "\U0001f40d" * 1000])
+def test_memory_of_messages_is_bounded_and_given_back(message: str | bytes) -> None:
+    inbox = make_inbox(max_bytes=sys.getsizeof(message) + 1)
+    inbox.put(message)
+    assert inbox.has_room(read_ahead=False)
+    inbox.put(message)
+    assert not inbox.has_room(read_ahead=False)
+    inbox.take()
+    assert inbox.has_room(read_ahead=False)
+    inbox.take()
+    assert inbox.has_room(read_ahead=False)
+
+
+def test_empty_messages_take_memory_too() -> None:
+    inbox = make_inbox(max_bytes=1000)
+    while inbox.has_room(read_ahead=True):
+        inbox.put(b"")
+    assert len(inbox) < 100
+
+
+def test_one_message_always_has_room() -> None:
+    inbox = make_inbox(max_messages=0, max_bytes=0)
+    assert inbox.has_room(read_ahead=False)
+    inbox.put("x")
+    assert not inbox.has_room(read_ahead=False)
+
+
+def test_clearing_makes_room() -> None:
+    inbox = make_inbox(max_messages=1, max_bytes=1)
+    inbox.put("x")
+    inbox.clear()
+    assert len(inbox) == 0
+    assert inbox.has_room(read_ahead=False)
+
+
+async def test_receivers_are_served_in_the_order_in_which_they_came() -> None:
+    inbox = make_inbox()
+    got: list[tuple[int, str | bytes]] = []
+
+    async def receive(number: int) -> None:
+        got.append((number, await inbox.wait()))
+
+    async with trio.open_nursery() as nursery:
+        for number in range(3):
+            nursery.start_soon(receive, number)
+            await trio.testing.wait_all_tasks_blocked()
+        for message in ("a", "b", "c"):
+            inbox.put(message)
+        assert len(inbox) == 0
+    assert sorted(got) == [(0, "a"), (1, "b"), (2, "c")]
+
+
+async def test_cancelled_receiver_is_passed_over() -> None:
+    inbox = make_inbox()
+    with trio.move_on_after(0):
+        await inbox.wait()
+    inbox.put("x")
+    assert inbox.take() == "x"
+
+
+async def test_receiver_that_is_cancelled_after_it_was_served_has_the_message() -> None:
+    inbox = make_inbox()
+    got: list[str | bytes] = []
+
+    async def receive() -> None:
+        got.append(await inbox.wait())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.put("x")
+        nursery.cancel_scope.cancel()
+    assert got == ["x"]
+
+
+async def test_failing_gives_each_receiver_an_error_of_its_own() -> None:
+    inbox = make_inbox()
+    errors: list[Exception] = []
+
+    async def receive() -> None:
+        with pytest.raises(KeyError) as caught:
+            await inbox.wait()
+        errors.append(caught.value)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.fail_receivers(KeyError)
+    assert len({id(error) for error in errors}) == 2
+    # Nobody is left to be served twice.
+    inbox.put("x")
+    assert len(inbox) == 1
