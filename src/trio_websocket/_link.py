@@ -67,19 +67,19 @@ class Link:
     )
 
     def __init__(self, transport: Transport, session: Session, options: ConnectionOptions) -> None:
-        self.name = f"{session.role.value}-{next(_ids)}"
-        self.options = options
-        self.transport = transport
-        self.session = session
+        self.name: str = f"{session.role.value}-{next(_ids)}"
+        self.options: ConnectionOptions = options
+        self.transport: Transport = transport
+        self.session: Session = session
         # Reading.
-        self.inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
+        self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
         # Liveness.
-        self.pings = PingsInFlight()
+        self.pings: PingsInFlight = PingsInFlight()
         self.latency: float | None = None
         # Closing.
         self._cause: Exception | None = None  # what ended the connection, if no close frame did
         self._is_ending = False  # the session is closed, and the transport was told to
-        self.lost = trio.Event()
+        self.lost: trio.Event = trio.Event()
 
     @property
     def is_open(self) -> bool:

@@ -58,8 +58,8 @@ class _Opening(Generic[_Handshake]):
         self._lost = trio.Event()
         self._over = trio.Event()
         self._is_undecided = False
-        self.transport = transport
-        self.has_ended = False
+        self.transport: Transport = transport
+        self.has_ended: bool = False
         transport.set_owner(self)
 
     def data_received(self, data: Buffer) -> None:
