@@ -9,9 +9,9 @@ export UV_NO_PROGRESS := 1
 # A pytest run that a developer's own settings steer is a different run.
 unexport PYTEST_ADDOPTS PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-SOURCES := src tests examples tools conformance
+SOURCES := src tests examples tools conformance benchmarks
 
-.PHONY: help demo test install lint format types docs tests covered-alone package node conformance changelog pins clean
+.PHONY: help demo test install lint format types docs tests covered-alone package node conformance bench changelog pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,6 +62,9 @@ tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 
 conformance: $(VENV)/.package ## the Autobahn suite against our client and our server; needs a Python 2.7 and a C compiler
 	$(BIN)/python conformance/run.py
+
+bench: $(VENV)/.package ## how fast an echo server is on this machine, and what a message costs it; takes some seconds
+	@$(BIN)/python benchmarks/echo.py
 
 changelog: $(VENV)/.tools ## how the change notes will read in the next release
 	@$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import trio_websocket as t; print(t.__version__)')"

@@ -8,12 +8,15 @@ from typing import Any
 
 import trio
 import trio.testing
-from support import RawPeer, response_head
+from support import MASK, RawPeer, frame, response_head
 
 import trio_websocket
 from trio_websocket import WebSocketConnection
 from trio_websocket._kernel import Buffer
+from trio_websocket._link import Link
+from trio_websocket._options import ConnectionOptions
 from trio_websocket._transports import StreamTransport, Transport, TransportOwner
+from trio_websocket.protocol import Role, Session
 
 
 class PlainStream(trio.abc.Stream):
@@ -196,3 +199,16 @@ class FakeTransport(Transport):
         data = bytes(self.written)
         self.written.clear()
         return data
+
+
+def make_link(role: Role = Role.SERVER, **options: Any) -> tuple[Link, FakeTransport]:
+    """A link over a transport that a test plays; every mask is `MASK`."""
+    transport = FakeTransport()
+    link = Link(transport, Session(role, random_bytes=lambda size: MASK[:size]), ConnectionOptions(**options))
+    transport.set_owner(link)
+    return link, transport
+
+
+def from_client(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
+    """A frame as a client sends it."""
+    return frame(opcode, payload, fin=fin, mask=MASK)

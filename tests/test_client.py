@@ -275,6 +275,24 @@ async def test_wrong_arguments_are_refused_before_anything_is_opened(arguments: 
             assert await theirs.receive_some() == b"x"
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+async def test_port_that_is_none_is_refused_before_anything_is_opened(port: int) -> None:
+    with pytest.raises(ValueError, match=f"port {port} is not between 1 and 65535"):
+        open_websocket(HOST, port, "/", use_ssl=False)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(ValueError, match=f"port {port} is not between 1 and 65535"):
+            await connect_websocket(nursery, HOST, port, "/", use_ssl=False)
+
+
+@pytest.mark.parametrize("use_ssl", [None, 1, "yes"])
+async def test_use_ssl_that_says_neither_yes_nor_no_is_refused(use_ssl: Any) -> None:
+    with pytest.raises(TypeError, match=f"use_ssl must be .*, not {type(use_ssl).__name__}"):
+        open_websocket(HOST, 1, "/", use_ssl=use_ssl)
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(TypeError, match="use_ssl"):
+            await connect_websocket(nursery, HOST, 1, "/", use_ssl=use_ssl)
+
+
 # --------------------------------------------------------------------------------------------------------------- TLS
 
 

@@ -13,12 +13,14 @@ from support import HOST, RawPeer, check_echo, raw_server, response_head, servin
 from trio_websocket import (
     CloseReason,
     ConnectionClosed,
+    ConnectionFailed,
     ConnectionRejected,
     ConnectionTimeout,
     DisconnectionTimeout,
     HandshakeError,
     WebSocketConnection,
     WebSocketRequest,
+    connect_websocket,
     open_websocket,
     open_websocket_url,
 )
@@ -43,6 +45,19 @@ async def test_rejection_is_told_with_all_that_the_server_said() -> None:
     assert (caught.value.status_code, caught.value.body) == (403, b"go away")
     assert caught.value.headers is not None
     assert (b"x-why", b"no") in caught.value.headers
+
+
+async def test_no_way_to_the_server_is_an_os_error_too() -> None:
+    [listener] = await trio.open_tcp_listeners(0, host=HOST)
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    async with trio.open_nursery() as nursery:
+        for expected in (OSError, HandshakeError, ConnectionFailed):
+            with pytest.raises(expected, match=f"cannot connect to {HOST} port {port}"):
+                await connect_websocket(nursery, HOST, port, "/", use_ssl=False)
+            with pytest.raises(expected, match=f"cannot connect to {HOST} port {port}"):
+                async with open_websocket(HOST, port, "/", use_ssl=False):
+                    pass
 
 
 async def test_server_that_never_answers_is_a_connection_timeout(mock_clock: trio.testing.MockClock) -> None:
@@ -84,17 +99,23 @@ async def test_server_that_never_closes_is_a_disconnection_timeout(
             async with open_websocket(HOST, port, "/", use_ssl=False, disconnect_timeout=7) as ws:
                 pass
     assert trio.current_time() == 7
-    assert ws.closed == CloseReason(1006, None)
+    # What we said; that there was no answer is the error.
+    assert ws.closed == CloseReason(1000, None)
 
 
-async def test_disconnection_timeout_does_not_mask_the_blocks_exception(
-    mock_clock: trio.testing.MockClock,
+@pytest.mark.parametrize(("disconnect_timeout", "seconds"), [(7, 2), (math.inf, 2), (1, 1)])
+async def test_block_that_raises_is_left_within_two_seconds_whatever_the_peer_does(
+    mock_clock: trio.testing.MockClock, disconnect_timeout: float, seconds: float
 ) -> None:
     async with raw_server(never_close) as port:
-        with pytest.raises(KeyError):
-            async with open_websocket(HOST, port, "/", use_ssl=False, disconnect_timeout=7):
+        with pytest.raises(KeyError) as caught:
+            async with open_websocket(
+                HOST, port, "/", use_ssl=False, disconnect_timeout=disconnect_timeout
+            ) as ws:
                 raise KeyError
-    assert trio.current_time() == 7
+    assert trio.current_time() == seconds
+    assert caught.value.__context__ is None
+    assert ws.closed == CloseReason(1000, None)
 
 
 async def test_infinity_switches_timeouts_off(mock_clock: trio.testing.MockClock) -> None:

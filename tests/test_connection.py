@@ -130,6 +130,23 @@ async def test_what_is_no_message_is_refused_and_harms_nothing(message: object) 
         assert await server.get_message() == "fine"
 
 
+async def test_what_cannot_be_sent_is_refused_without_waiting_for_room() -> None:
+    async with client_behind_valve(write_backlog=10) as (ws, _, valve):
+        valve.shut()
+        await ws.send_message(bytes(20))
+        long, text = bytes(126), "not bytes"
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with pytest.raises(ValueError, match="not int"):
+                await ws.send_message(1)  # type: ignore[arg-type]
+            for call in (ws.ping, ws.pong):
+                with pytest.raises(ValueError, match="125"):
+                    await call(long)
+                with pytest.raises(TypeError, match="bytes-like"):
+                    await call(text)  # type: ignore[arg-type]
+        assert not scope.cancelled_caught
+
+
 async def test_several_senders_are_served_in_the_order_in_which_they_came() -> None:
     async with client_behind_valve(write_backlog=1) as (ws, peer, valve):
         valve.shut()
@@ -258,10 +275,11 @@ async def test_get_nowait_takes_what_is_there() -> None:
             server.get_message_nowait()
 
 
-@pytest.mark.parametrize("size", [1, 3])
-async def test_queue_holds_message_queue_size_messages_and_no_more(size: int) -> None:
+@pytest.mark.parametrize("size", [0, 1, 3])
+async def test_queue_holds_message_queue_size_messages_and_one_more(size: int) -> None:
     async with client_of_raw_peer(message_queue_size=size) as (ws, peer):
-        for number in range(size):
+        # One is held beside the queue.
+        for number in range(size + 1):
             await peer.send_frame(TEXT, str(number).encode())
         await peer.send_frame(PING, b"behind")
         await settle()
@@ -270,6 +288,16 @@ async def test_queue_holds_message_queue_size_messages_and_no_more(size: int) ->
         assert scope.cancelled_caught
         assert await ws.get_message() == "0"
         assert await peer.read_frame() == Frame(True, PONG, b"behind")
+
+
+async def test_ping_behind_one_unread_message_is_answered_and_a_close_behind_it_is_seen() -> None:
+    async with client_of_raw_peer() as (ws, peer):
+        await peer.send_frame(TEXT, b"unread")
+        await peer.send_frame(PING, b"behind")
+        assert await peer.read_frame() == Frame(True, PONG, b"behind")
+        await peer.send_close(4000)
+        assert await ws.wait_closed() == CloseReason(4000, None)
+        assert await ws.get_message() == "unread"
 
 
 async def test_cancelled_receiver_loses_no_message() -> None:
@@ -337,6 +365,20 @@ async def test_iteration_raises_on_any_other_close(code: int) -> None:
                 async for _ in server:
                     pass
         assert caught.value.reason == CloseReason(code, None)
+
+
+@pytest.mark.parametrize("code", [1000, 1001])
+async def test_iteration_ends_quietly_after_our_own_close_that_the_peer_did_not_answer(code: int) -> None:
+    async with client_of_raw_peer() as (ws, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(ws.aclose, code)
+        await settle()
+        await peer.stream.aclose()
+        assert [message async for message in ws] == []
+        assert await ws.wait_closed() == CloseReason(code, None)
+        assert [message async for message in ws] == []
+        with pytest.raises(ConnectionClosed) as caught:
+            await ws.get_message()
+        assert caught.value.__cause__ is not None
 
 
 async def test_iteration_raises_if_the_connection_is_lost() -> None:

@@ -11,18 +11,28 @@ import trio.testing
 from fakes import client_behind_valve
 from support import (
     CLOSE,
+    PING,
     TEXT,
     Frame,
     client_of_raw_peer,
     connected_pair,
+    frame,
+    server_of_raw_peer,
+    serving,
+    url_of,
 )
 
 import trio_websocket
-from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
+from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, open_websocket_url
+from trio_websocket._link import PULL_BUDGET
 from trio_websocket._turns import CALLS_A_TURN
 from trio_websocket.protocol import Message
 
 settle = trio.testing.wait_all_tasks_blocked
+
+
+class Interrupt(BaseException):
+    """No `Exception`, as KeyboardInterrupt is none."""
 
 
 # ----------------------------------------------------------------------------------------------------------- closing
@@ -63,19 +73,32 @@ async def test_both_ends_may_close_at_once() -> None:
             assert ws.closed.code in {4000, 4001}
 
 
+@pytest.mark.parametrize("code", [-1, 0, 999, 1004, 1016, 2999, 5000, 9999])
+async def test_close_with_a_code_without_meaning_closes_with_1000_and_raises(code: int) -> None:
+    async with connected_pair() as (client, server):
+        with pytest.raises(ValueError, match=f"close code {code} "):
+            await client.aclose(code, "why")
+        assert await server.wait_closed() == client.closed == CloseReason(1000, None)
+
+
 @pytest.mark.parametrize(
-    ("code", "reason"),
-    [(999, None), (1005, "text"), (1006, None), (1015, None), (5000, None), (1000, "ü" * 62)],
+    ("code", "reason", "told"),
+    [
+        (1006, None, CloseReason(1000, None)),
+        (1006, "lost", CloseReason(1000, "lost")),
+        (1015, None, CloseReason(1000, None)),
+        (1005, "text", CloseReason(1000, "text")),
+        (1005, None, CloseReason(1005, None)),
+        (4000, "ü" * 62, CloseReason(4000, "ü" * 61)),
+        (4000, "x" * 124, CloseReason(4000, "x" * 123)),
+    ],
 )
-async def test_close_that_cannot_be_sent_is_refused_and_leaves_the_connection_open(
-    code: int, reason: str | None
+async def test_what_one_connection_closed_with_may_be_handed_to_another(
+    code: int, reason: str | None, told: CloseReason
 ) -> None:
     async with connected_pair() as (client, server):
-        with pytest.raises(ValueError, match="close"):
-            await client.aclose(code, reason)
-        assert client.closed is None
-        await client.send_message("fine")
-        assert await server.get_message() == "fine"
+        await client.aclose(code, reason)
+        assert await server.wait_closed() == told
 
 
 async def test_closing_sends_what_was_handed_over_first() -> None:
@@ -127,7 +150,7 @@ async def test_peer_that_does_not_answer_our_close_is_left(mock_clock: trio.test
     async with client_of_raw_peer() as (ws, peer):
         await ws.aclose()
         assert trio.current_time() == 60
-        assert ws.closed == CloseReason(1006, None)
+        assert ws.closed == CloseReason(1000, None)
         with pytest.raises(ConnectionClosed) as caught:
             await ws.get_message()
         assert isinstance(caught.value.__cause__, trio.TooSlowError)
@@ -144,7 +167,44 @@ async def test_cancelled_close_is_prompt_and_says_so(mock_clock: trio.testing.Mo
         with pytest.raises(ConnectionClosed) as caught:
             await ws.ping()
         assert isinstance(caught.value.__cause__, trio.ClosedResourceError)
-        assert await ws.wait_closed() == CloseReason(1006, None)
+        assert await ws.wait_closed() == CloseReason(1000, None)
+
+
+@pytest.mark.parametrize("error", [KeyError(), Interrupt()])
+async def test_block_that_raises_is_left_within_two_seconds(
+    mock_clock: trio.testing.MockClock, error: BaseException
+) -> None:
+    for pair, code in ((client_of_raw_peer, 1000), (server_of_raw_peer, None)):
+        start = trio.current_time()
+        async with pair() as (ws, peer):
+            with pytest.raises(type(error)) as caught:
+                async with ws:
+                    raise error
+            assert caught.value is error
+            assert trio.current_time() == start + 2
+            sent = await peer.read_frame()
+            expected = code or (1011 if isinstance(error, Exception) else 1001)
+            assert (sent.opcode, sent.payload[:2]) == (CLOSE, expected.to_bytes(2, "big"))
+
+
+async def test_block_that_ends_normally_waits_for_the_peer(mock_clock: trio.testing.MockClock) -> None:
+    async with client_of_raw_peer(), server_of_raw_peer() as (ws, _):
+        async with ws:
+            pass
+        assert trio.current_time() == 60
+
+
+async def test_peer_that_breaks_a_rule_while_we_close_is_the_reason() -> None:
+    async with client_of_raw_peer() as (ws, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(ws.aclose, 4000, "enough")
+        await settle()
+        await peer.send_frame(3, b"no such opcode")
+        reason = await ws.wait_closed()
+        assert reason.code == 1002
+        assert "opcode" in (reason.reason or "")
+        with pytest.raises(ConnectionClosed) as caught:
+            await ws.get_message()
+        assert caught.value.sent == CloseReason(4000, "enough")
 
 
 async def test_close_of_a_closed_connection_is_a_checkpoint_and_no_more() -> None:
@@ -280,6 +340,25 @@ async def settle_briefly() -> None:
         await trio.lowlevel.checkpoint()
 
 
+async def test_peer_that_floods_with_tiny_frames_lets_others_run() -> None:
+    async with client_of_raw_peer(write_backlog=2**30) as (ws, peer), trio.open_nursery() as nursery:
+        others = 0
+
+        async def count() -> None:
+            nonlocal others
+            while True:
+                await trio.lowlevel.checkpoint()
+                others += 1
+
+        frames = 40 * PULL_BUDGET
+        nursery.start_soon(count)
+        await peer.stream.send_all(frames * frame(PING) + frame(TEXT, b"last"))
+        before = others
+        assert await ws.get_message() == "last"
+        assert others - before >= 35
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("call", ["send_message", "ping", "pong", "get_message"])
 async def test_every_call_checks_for_cancellation(call: str) -> None:
     async with connected_pair() as (client, server):
@@ -311,6 +390,17 @@ async def test_send_message_can_be_patched_on_the_class(monkeypatch: pytest.Monk
         await client.send_message("x")
         assert await server.get_message() == "x"
     assert sent == ["x"]
+
+
+async def test_log_has_the_path_without_its_query(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "trio-websocket")
+    async with serving() as server:
+        async with open_websocket_url(url_of(server, "/path?token=secret")) as ws:
+            assert ws.path == "/path?token=secret"
+        # An endpoint is a URL.
+        assert f"serving on {url_of(server, '')}" in caplog.messages
+        assert f"{ws}: open, '/path', {ws.local.url} to {url_of(server, '')}" in caplog.messages  # type: ignore[union-attr]
+    assert "secret" not in caplog.text
 
 
 async def test_log_names_the_connection_and_never_shows_a_payload(caplog: pytest.LogCaptureFixture) -> None:

@@ -32,6 +32,11 @@ V6 = ipaddress.ip_address("2001:db8::1")
 )
 def test_url_leaves_default_ports_out_and_brackets_ipv6(endpoint: Endpoint, url: str) -> None:
     assert endpoint.url == url
+    assert str(endpoint) == url
+
+
+def test_repr_names_the_fields() -> None:
+    assert repr(Endpoint(V6, 8000, True)) == 'Endpoint(address="2001:db8::1", port=8000, is_ssl=True)'
 
 
 def test_address_is_an_ipaddress_object_also_from_a_text() -> None:

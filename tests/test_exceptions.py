@@ -13,6 +13,7 @@ from trio_websocket import _exceptions
 from trio_websocket._exceptions import (
     CloseReason,
     ConnectionClosed,
+    ConnectionFailed,
     ConnectionRejected,
     ConnectionTimeout,
     DisconnectionTimeout,
@@ -23,20 +24,23 @@ from trio_websocket._exceptions import (
 )
 
 TREE = [
-    (HandshakeError, Exception),
-    (ConnectionTimeout, HandshakeError),
-    (ConnectionRejected, HandshakeError),
-    (DisconnectionTimeout, HandshakeError),
-    (ConnectionClosed, Exception),
-    (ProtocolError, Exception),
-    (LocalProtocolError, ProtocolError),
-    (RemoteProtocolError, ProtocolError),
+    (HandshakeError, (Exception,)),
+    (ConnectionFailed, (HandshakeError, OSError)),
+    (ConnectionTimeout, (HandshakeError,)),
+    (ConnectionRejected, (HandshakeError,)),
+    (DisconnectionTimeout, (HandshakeError,)),
+    (ConnectionClosed, (Exception,)),
+    (ProtocolError, (Exception,)),
+    (LocalProtocolError, (ProtocolError,)),
+    (RemoteProtocolError, (ProtocolError,)),
 ]
 
 
-@pytest.mark.parametrize(("error", "base"), TREE)
-def test_the_tree_is_the_one_that_is_drawn(error: type[Exception], base: type[Exception]) -> None:
-    assert error.__bases__ == (base,)
+@pytest.mark.parametrize(("error", "bases"), TREE)
+def test_the_tree_is_the_one_that_is_drawn(
+    error: type[Exception], bases: tuple[type[Exception], ...]
+) -> None:
+    assert error.__bases__ == bases
 
 
 def test_the_tree_holds_every_error() -> None:
@@ -161,12 +165,29 @@ def test_a_subclass_that_never_calls_our_init_works() -> None:
     assert str(error) == "peer"
 
 
+# ---------------------------------------------------------------------------------------------------- ConnectionFailed
+
+
+def test_connection_failed_is_an_os_error_with_a_text_and_no_number() -> None:
+    error = ConnectionFailed("cannot connect to localhost port 1: refused")
+    assert str(error) == "cannot connect to localhost port 1: refused"
+    assert error.errno is None
+
+
 # -------------------------------------------------------------------------------------------------- ConnectionRejected
 
 
 def test_connection_rejected_has_what_the_server_answered() -> None:
     error = ConnectionRejected(404, ((b"a", b"b"),), b"body")
     assert (error.status_code, error.headers, error.body) == (404, ((b"a", b"b"),), b"body")
+    assert repr(error) == "ConnectionRejected<status_code=404>"
+
+
+def test_a_subclass_of_connection_rejected_shows_its_own_name() -> None:
+    class NotFoundError(ConnectionRejected):
+        pass
+
+    assert repr(NotFoundError(404, None, None)) == "NotFoundError<status_code=404>"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +226,7 @@ def test_a_remote_protocol_error_is_1002_unless_it_says_more() -> None:
     [
         CloseReason(4000, "because"),
         HandshakeError("why"),
+        ConnectionFailed("why"),
         ConnectionTimeout("why"),
         DisconnectionTimeout("why"),
         ConnectionRejected(404, ((b"a", b"b"),), b"body"),

@@ -21,6 +21,13 @@ from trio_websocket import _impl
         "WebSocketConnection",
         "WebSocketRequest",
         "WebSocketServer",
+        "connect_websocket",
+        "connect_websocket_url",
+        "open_websocket",
+        "open_websocket_url",
+        "serve_websocket",
+        "wrap_client_stream",
+        "wrap_server_stream",
     ],
 )
 def test_names_are_the_public_ones(name: str) -> None:

@@ -26,11 +26,12 @@ def test_messages_come_out_in_their_order() -> None:
         inbox.take()
 
 
-def test_number_of_messages_is_bounded() -> None:
-    inbox = make_inbox(max_messages=2)
-    inbox.put("one")
-    assert inbox.has_room(read_ahead=False)
-    inbox.put("two")
+@pytest.mark.parametrize("max_messages", [0, 1, 2])
+def test_number_of_messages_is_bounded_with_one_more_beside_the_queue(max_messages: int) -> None:
+    inbox = make_inbox(max_messages)
+    for _ in range(max_messages + 1):
+        assert inbox.has_room(read_ahead=False)
+        inbox.put("x")
     assert not inbox.has_room(read_ahead=False)
     inbox.take()
     assert inbox.has_room(read_ahead=False)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from fakes import FakeTransport
+from fakes import FakeTransport, from_client, make_link
 from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, frame
 
 from trio_websocket import CloseReason, ConnectionClosed
@@ -17,17 +16,6 @@ from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket._link import LINGER, Link
 from trio_websocket._options import ConnectionOptions
 from trio_websocket.protocol import Role, Session, SessionState
-
-
-def make_link(role: Role = Role.SERVER, **options: Any) -> tuple[Link, FakeTransport]:
-    transport = FakeTransport()
-    link = Link(transport, Session(role, random_bytes=lambda size: MASK[:size]), ConnectionOptions(**options))
-    transport.set_owner(link)
-    return link, transport
-
-
-def from_client(opcode: int, payload: bytes = b"", *, fin: bool = True) -> bytes:
-    return frame(opcode, payload, fin=fin, mask=MASK)
 
 
 def test_links_have_names_of_their_own() -> None:
@@ -41,7 +29,7 @@ def test_links_have_names_of_their_own() -> None:
 
 
 def test_reading_pauses_while_the_inbox_is_full() -> None:
-    link, transport = make_link(message_queue_size=2)
+    link, transport = make_link(message_queue_size=1)
     link.data_received(from_client(TEXT, b"1"))
     assert transport.is_reading()
     link.data_received(from_client(TEXT, b"2") + from_client(TEXT, b"3"))
@@ -64,7 +52,7 @@ def test_inbox_is_bounded_in_bytes() -> None:
 
 
 def test_control_frames_behind_a_full_inbox_wait() -> None:
-    link, transport = make_link()
+    link, transport = make_link(message_queue_size=0)
     link.data_received(from_client(TEXT, b"1") + from_client(PING, b"late"))
     assert transport.take_written() == b""
     link.inbox.take()
@@ -74,11 +62,11 @@ def test_control_frames_behind_a_full_inbox_wait() -> None:
 
 async def test_inbox_is_filled_further_while_a_ping_waits() -> None:
     link, transport = make_link(message_queue_bytes=5000)
-    link.data_received(2 * from_client(TEXT, b"x"))
-    assert len(link.inbox) == 1
+    link.data_received(3 * from_client(TEXT, b"x"))
+    assert len(link.inbox) == 2
     link.pings.add(b"p")
     link.pull()
-    assert len(link.inbox) == 2
+    assert len(link.inbox) == 3
     assert transport.is_reading()
     link.data_received(4 * from_client(BINARY, bytes(2000)) + from_client(PONG, b"p"))
     assert not transport.is_reading()
@@ -106,7 +94,7 @@ async def test_pong_that_nobody_asked_for_leaves_the_latency() -> None:
 def test_end_of_file_brings_in_what_came_before_it_even_if_the_inbox_is_full() -> None:
     link, transport = make_link()
     link.data_received(3 * from_client(TEXT, b"x") + from_client(CLOSE, b"\x03\xe8bye"))
-    assert len(link.inbox) == 1
+    assert len(link.inbox) == 2
     link.eof_received()
     assert len(link.inbox) == 3
     assert link.session.close_received == CloseReason(1000, "bye")
@@ -226,7 +214,7 @@ def test_closing_reads_on_over_what_nobody_received() -> None:
 
 def test_both_ends_that_close_at_once_are_closed() -> None:
     link, _ = make_link()
-    link.data_received(from_client(TEXT, b"x") + from_client(CLOSE, b"\x03\xe9"))
+    link.data_received(2 * from_client(TEXT, b"x") + from_client(CLOSE, b"\x03\xe9"))
     link.start_closing(1000, None)
     assert link.session.state is SessionState.CLOSED
     assert link.session.close_received == CloseReason(1001, None)
@@ -252,7 +240,8 @@ def test_close_code_that_must_not_be_sent_is_refused_and_changes_nothing(code: i
 )
 def test_peer_that_breaks_a_rule_is_told_so_and_left(data: bytes, code: int) -> None:
     transport = FakeTransport()
-    link = Link(transport, Session(Role.SERVER, max_message_size=100), ConnectionOptions())
+    options = ConnectionOptions(message_queue_size=0)
+    link = Link(transport, Session(Role.SERVER, max_message_size=100), options)
     link.data_received(from_client(TEXT, b"fine") + data)
     # It lies behind a message that nobody has received yet.
     assert not transport.is_closing()
@@ -333,7 +322,7 @@ def test_connection_that_is_lost_while_we_close_says_so() -> None:
     link.connection_lost(network)
     error = link.make_closed()
     assert error.__cause__ is network
-    assert (error.reason, error.sent) == (CloseReason(1006, None), CloseReason(1000, "bye"))
+    assert error.reason == error.sent == CloseReason(1000, "bye")
 
 
 @pytest.mark.parametrize("is_closed", [False, True])

@@ -38,6 +38,12 @@ def test_only_the_receive_buffer_size_may_be_none(name: str) -> None:
         ConnectionOptions(**{name: None})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("value", [4096.0, math.inf])
+def test_receive_buffer_size_is_an_int(value: float) -> None:
+    with pytest.raises(TypeError, match=f"receive_buffer_size={value} is not an int"):
+        ConnectionOptions(receive_buffer_size=value)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("value", [0, math.inf])
 def test_zero_and_infinity_are_limits(value: float) -> None:
     assert ConnectionOptions(max_message_size=value, connect_timeout=value).max_message_size == value

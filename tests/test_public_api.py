@@ -23,6 +23,7 @@ STARTED = {"task_status": trio.TASK_STATUS_IGNORED}
 NAMES = {
     "CloseReason",
     "ConnectionClosed",
+    "ConnectionFailed",
     "ConnectionRejected",
     "ConnectionTimeout",
     "DisconnectionTimeout",

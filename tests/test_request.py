@@ -49,7 +49,7 @@ async def test_request_tells_what_the_client_asks_for() -> None:
 
 
 async def test_request_has_a_name_for_logs_and_after_accepting_the_connections() -> None:
-    async with requested(path="/path") as (request, _):
+    async with requested(path="/path?token=secret") as (request, _):
         assert str(request) == repr(request) == f"<WebSocketRequest '/path' from {request.remote}>"
         ws = await request.accept()
         assert str(request) == str(ws)
@@ -80,6 +80,17 @@ async def test_rejecting_answers_with_status_headers_and_body(
         assert head.startswith(b"HTTP/1.1 %d " % status_code)
         assert b"\r\nLocation: /there" in head
         assert rest == content
+
+
+async def test_rejecting_with_headers_that_are_ours_to_send_leaves_them_out() -> None:
+    async with requested() as (request, peer):
+        headers = [(b"connection", b"keep-alive"), (b"X-A", b"1"), (b"Transfer-Encoding", b"chunked")]
+        await request.reject(403, extra_headers=headers, body=b"no")
+        head, _, rest = (await peer.read_to_end()).partition(b"\r\n\r\n")
+        assert b"\r\nX-A: 1" in head
+        assert b"keep-alive" not in head
+        assert b"chunked" not in head
+        assert rest == b"no"
 
 
 async def test_request_can_be_answered_only_once() -> None:

@@ -340,8 +340,8 @@ async def test_wrapping_a_stream_waits_for_its_request_and_takes_its_options_by_
         ws = await (await wrap_server_stream(nursery, ours, 2, 10, None)).accept()
         peer = RawPeer(theirs, is_client=True)
         await peer.read_head()
-        # The queue holds two; the third is one byte too long.
-        for size in (10, 10, 11):
+        # The queue holds two and one beside it; the fourth is one byte too long.
+        for size in (10, 10, 10, 11):
             await peer.send_frame(2, bytes(size))
         await settle()
         assert ws.closed is None

@@ -21,6 +21,7 @@ from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import (
     CloseReason,
     ConnectionClosed,
+    ConnectionFailed,
     ConnectionRejected,
     ConnectionTimeout,
     DisconnectionTimeout,
@@ -33,6 +34,7 @@ from trio_websocket._version import __version__
 __all__ = [
     "CloseReason",
     "ConnectionClosed",
+    "ConnectionFailed",
     "ConnectionRejected",
     "ConnectionTimeout",
     "DisconnectionTimeout",

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import trio
 
-from trio_websocket._connection import WebSocketConnection, close_decently, guard
+from trio_websocket._connection import WebSocketConnection, close_decently, close_soon, guard
 from trio_websocket._dial import open_tcp
 from trio_websocket._exceptions import ConnectionTimeout, DisconnectionTimeout
 from trio_websocket._opening import ClientOpening
@@ -57,6 +57,10 @@ def _request(
     subprotocols: Iterable[str] | None,
     extra_headers: HeaderList | None,
 ) -> _Request:
+    if not isinstance(use_ssl, bool | ssl.SSLContext):
+        raise TypeError(f"use_ssl must be a bool or an SSLContext, not {type(use_ssl).__name__}")
+    if not 0 < port < 65536:
+        raise ValueError(f"port {port} is not between 1 and 65535")
     context = use_ssl if isinstance(use_ssl, ssl.SSLContext) else None
     if use_ssl is True:
         context = ssl.create_default_context()
@@ -130,7 +134,8 @@ def open_websocket(
         HandshakeError: On entering: anything else that kept it from opening.
         DisconnectionTimeout: On leaving, if the block itself raised nothing: not closed within `disconnect_timeout`.
 
-    What the block raises comes out as it is, never in a group. If the block is cancelled, closing takes at most two seconds.
+    What the block raises comes out as it is, never in a group. If it raises, or is cancelled, closing takes at most two
+    seconds.
     """
     options = ConnectionOptions(
         message_queue_size=message_queue_size,
@@ -336,11 +341,8 @@ async def _open(request: _Request, options: ConnectionOptions) -> AsyncIterator[
     try:
         yield connection
     except BaseException:
-        try:
-            await close_decently(connection, 1000, None)
-        except trio.Cancelled:
-            # The block's own error is what counts; the cancellation comes again with the next checkpoint.
-            pass
+        # The block's own error is what counts, and soon: the peer may be what it is about.
+        await close_soon(connection, 1000, None)
         raise
     await close_decently(connection, 1000, None)
     if connection._close_timed_out:

@@ -18,8 +18,10 @@ from trio_websocket._kernel import Buffer
 from trio_websocket._link import Link
 from trio_websocket._turns import turns_of_this_run
 from trio_websocket.protocol import Headers, Message, Role
+from trio_websocket.protocol._close import describable_close
+from trio_websocket.protocol._frames import check_control_payload
 
-__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_decently", "guard"]
+__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_decently", "close_soon", "guard"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -50,7 +52,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._turns = turns_of_this_run()
         self._send_lock = trio.StrictFIFOLock()  # held by whoever waits for room first
         self._close_timed_out = False
-        logger.info("%s: open, %s, %s to %s", self, ascii(path), self.local, self.remote)
+        # Without the query, where people put tokens.
+        logger.info("%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote)
 
     def __str__(self) -> str:
         return self._link.name
@@ -123,6 +126,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Cancelling is safe: a cancelled call has sent nothing. Several tasks may send; those that have to wait are served in
         the order in which they came.
         """
+        _check_message(message)
         self._check_open()
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._send_lock.locked() or not self._link.has_room_to_send():
@@ -141,6 +145,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ValueError: As `send_message`.
             ConnectionClosed: The connection is closed or closing.
         """
+        _check_message(message)
         self._check_open()
         if self._send_lock.locked() or not self._link.has_room_to_send():
             raise trio.WouldBlock
@@ -179,6 +184,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         return ping.latency
 
     def _check_ping(self, payload: bytes) -> None:
+        check_control_payload(payload)
         if payload in self._link.pings:
             raise ValueError(f"a ping with payload {payload!a} is in flight already")
 
@@ -194,8 +200,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
         Cancelling is safe: a cancelled call has sent nothing. Several tasks may call it.
         """
+        payload = b"" if payload is None else bytes(memoryview(payload))
+        check_control_payload(payload)
         await self._link.wait_room_to_send()
-        self._link.session.send_pong(b"" if payload is None else bytes(memoryview(payload)))
+        self._link.session.send_pong(payload)
         self._link.flush()
         await self._yield_if_due()
 
@@ -280,14 +288,20 @@ class WebSocketConnection(trio.abc.AsyncResource):
         `disconnect_timeout` seconds the transport is closed whatever the peer did.
 
         Args:
-            code: 1000 for normal, 3000-4999 for your own meaning (RFC 6455 §7.4).
-            reason: At most 123 bytes of UTF-8.
+            code: 1000 for normal, 3000-4999 for your own meaning (RFC 6455 §7.4); 1006 and 1015, which can't be sent, go out
+                as 1000.
+            reason: A text for people, cut at 123 bytes of UTF-8.
 
         Raises:
-            ValueError: The code must not be sent, or the reason is too long.
+            ValueError: The code has no meaning; the connection is closed with 1000 all the same.
 
         May be called again, and by several tasks. If cancelled, the transport is closed at once.
         """
+        try:
+            code, reason = describable_close(code, reason)
+        except ValueError:
+            await self._close(1000, None, grace=0)
+            raise
         await self._close(code, reason, grace=0)
 
     async def _close(self, code: int, reason: str | None, *, grace: float) -> None:
@@ -321,13 +335,17 @@ class WebSocketConnection(trio.abc.AsyncResource):
     ) -> None:
         """Close at the end of an `async with` block: with 1000, or with what a server has to say of an error.
 
-        That is 1011 for an exception, and 1001 when it was cancelled. If cancelled, the peer has two seconds left to answer.
+        That is 1011 for an exception, and 1001 when it was cancelled. In both cases, and if cancelled meanwhile, the peer has
+        two seconds left to answer.
         """
-        code, reason = 1000, None
-        if self.is_server and exc_value is not None:
-            is_failure = isinstance(exc_value, Exception)
-            code, reason = (1011, "internal error") if is_failure else (1001, "server is going away")
-        await close_decently(self, code, reason)
+        if exc_value is None:
+            await close_decently(self, 1000, None)
+        elif self.is_client:
+            await close_soon(self, 1000, None)
+        elif isinstance(exc_value, Exception):
+            await close_soon(self, 1011, "internal error")
+        else:
+            await close_soon(self, 1001, "server is going away")
 
     async def wait_closed(self) -> CloseReason:
         """Wait until the connection is closed and its transport gone, and tell why. Cancelling is safe."""
@@ -341,6 +359,12 @@ async def close_decently(connection: WebSocketConnection, code: int, reason: str
     await connection._close(code, reason, grace=CANCEL_GRACE)
 
 
+async def close_soon(connection: WebSocketConnection, code: int, reason: str | None) -> None:
+    """Close within two seconds, whether cancelled or not. Raises nothing, and can't be cancelled."""
+    with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCEL_GRACE):
+        await connection.aclose(code, reason)
+
+
 async def guard(connection: WebSocketConnection) -> None:
     """Live in a user's nursery as long as `connection` does, and close it if that nursery is cancelled."""
     try:
@@ -348,3 +372,9 @@ async def guard(connection: WebSocketConnection) -> None:
     finally:
         # Only a cancellation finds it open here, and goes on behind this.
         await close_decently(connection, 1001, "cancelled")
+
+
+def _check_message(message: object) -> None:
+    if not isinstance(message, str | bytes | bytearray | memoryview):
+        # ValueError, as the predecessor has it.
+        raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")  # noqa: TRY004

@@ -14,7 +14,7 @@ __all__ = ["Endpoint", "endpoint_of_listener", "endpoints_of_stream"]
 _IP = (AF_INET, AF_INET6)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Endpoint:
     """An IP address and a port.
 
@@ -37,6 +37,12 @@ class Endpoint:
         object.__setattr__(self, "address", ipaddress.ip_address(address))
         object.__setattr__(self, "port", port)
         object.__setattr__(self, "is_ssl", is_ssl)
+
+    def __repr__(self) -> str:
+        return f'Endpoint(address="{self.address}", port={self.port}, is_ssl={self.is_ssl})'
+
+    def __str__(self) -> str:
+        return self.url
 
     @property
     def url(self) -> str:

@@ -4,6 +4,7 @@
 
     Exception
     ├── HandshakeError               the connection could not be opened
+    │   ├── ConnectionFailed         ... as there is no way to the server; an OSError, too
     │   ├── ConnectionTimeout        ... within `connect_timeout`
     │   ├── ConnectionRejected       ... as the server answered with another status than 101
     │   └── DisconnectionTimeout     the peer did not answer our close within `disconnect_timeout`
@@ -22,6 +23,7 @@ from typing import Literal
 __all__ = [
     "CloseReason",
     "ConnectionClosed",
+    "ConnectionFailed",
     "ConnectionRejected",
     "ConnectionTimeout",
     "DisconnectionTimeout",
@@ -106,6 +108,10 @@ class HandshakeError(Exception):
     """The connection could not be opened; the message says what failed, `__cause__` has the error behind it."""
 
 
+class ConnectionFailed(HandshakeError, OSError):
+    """There is no way to the server: an unknown name, a refused or unreachable address. An `OSError` is the cause."""
+
+
 class ConnectionTimeout(HandshakeError):
     """The connection was not open within `connect_timeout` seconds."""
 
@@ -130,6 +136,9 @@ class ConnectionRejected(HandshakeError):
         self.status_code = status_code
         self.headers = headers
         self.body = body
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}<status_code={self.status_code}>"
 
     def __str__(self) -> str:
         text = f"the server rejected the connection with HTTP status {self.status_code}"

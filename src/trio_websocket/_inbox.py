@@ -18,14 +18,14 @@ class Inbox:
     The bounds hold by agreement: whoever puts messages in asks `has_room` first.
 
     Args:
-        max_messages: How many may wait; at least one always may.
+        max_messages: As long as no more than that wait, another may come: one is held beside the queue.
         max_bytes: As long as less memory than that is taken, another may come.
     """
 
     __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_messages", "_receivers")
 
     def __init__(self, max_messages: float, max_bytes: float) -> None:
-        self._max_messages = max(1, max_messages)
+        self._max_messages = max_messages
         self._max_bytes = max(1, max_bytes)
         self._messages: deque[str | bytes] = deque()
         self._bytes = 0
@@ -37,7 +37,7 @@ class Inbox:
 
     def has_room(self, *, read_ahead: bool) -> bool:
         """Whether another message may be put in; `read_ahead` lifts the bound on their number."""
-        return self._bytes < self._max_bytes and (read_ahead or len(self._messages) < self._max_messages)
+        return self._bytes < self._max_bytes and (read_ahead or len(self._messages) <= self._max_messages)
 
     def put(self, message: str | bytes) -> None:
         """Hand `message` to the receiver that has waited longest, or keep it."""

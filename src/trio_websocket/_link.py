@@ -38,6 +38,9 @@ logger = logging.getLogger("trio-websocket")
 
 _ids = itertools.count()
 
+# Events that are taken out of a session at once: a peer that sends nothing but tiny frames has to take turns with all others.
+PULL_BUDGET = 256
+
 # Seconds that a peer has to end its side of the transport after the last close frame.
 LINGER = 1.0
 
@@ -55,7 +58,9 @@ class Link:
 
     __slots__ = (
         "_cause",
+        "_is_at_eof",
         "_is_ending",
+        "_is_pull_due",
         "inbox",
         "latency",
         "lost",
@@ -73,6 +78,8 @@ class Link:
         self.session: Session = session
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
+        self._is_at_eof = False
+        self._is_pull_due = False  # the budget was spent
         # Liveness.
         self.pings: PingsInFlight = PingsInFlight()
         self.latency: float | None = None
@@ -138,8 +145,8 @@ class Link:
     def eof_received(self) -> None:
         """Take in that the peer sends no more."""
         self.session.receive_eof()
-        # What it sent before is in memory already, so the inbox's bounds would save nothing.
-        self.pull(everything=True)
+        self._is_at_eof = True
+        self.pull()
 
     def backlog_drained(self) -> None:
         """Answer the ping that was left when the peer did not read."""
@@ -149,31 +156,54 @@ class Link:
         """Take in that the transport is gone."""
         if not self._is_ending:
             self._cause = self._cause or error
+        self._is_pull_due = True  # all of it now: there is no later
         self.eof_received()
+        while not self._is_ending:
+            self.pull()
         self.lost.set()
 
-    def pull(self, *, everything: bool = False) -> None:
+    def pull(self) -> None:
         """Take events out of the session while the inbox has room, and answer them."""
         if self._is_ending:
             return
-        session = self.session
         try:
-            while everything or session.state is SessionState.CLOSING or self._has_room_to_receive():
-                event = session.next_event()
-                if event is NEED_DATA:
-                    self.transport.resume_reading()
-                    break
-                self._handle(event)
-            else:
-                self.transport.pause_reading()
+            self._pull_some()
         except RemoteProtocolError as error:
             logger.debug("%s: %s", self.name, error)
-        if session.state is SessionState.CLOSED:
+        if self.session.state is SessionState.CLOSED:
             self._end()
         else:
             self.flush()
 
+    def _pull_some(self) -> None:
+        for _ in range(PULL_BUDGET):
+            if not self._has_room_to_receive():
+                self.transport.pause_reading()
+                return
+            event = self.session.next_event()
+            if event is NEED_DATA:
+                self.transport.resume_reading()
+                return
+            self._handle(event)
+        self.transport.pause_reading()
+        if not self._is_pull_due:
+            self._is_pull_due = True
+            trio.lowlevel.current_trio_token().run_sync_soon(self._pull_on)
+
+    def _pull_on(self) -> None:
+        self._is_pull_due = False
+        try:
+            self.pull()
+        except Exception as error:
+            # A bug of ours. Raised from here, it would end the whole run, and so all connections.
+            logger.exception("%s: failed", self.name)
+            self._cause = self._cause or error
+            self.transport.abort()
+
     def _has_room_to_receive(self) -> bool:
+        # After our close frame everything is dropped; before an end of file, everything is in memory already.
+        if self._is_at_eof or self.session.state is not SessionState.OPEN:
+            return True
         # A pong may stand behind messages, so a waiting ping makes the inbox larger.
         return self.inbox.has_room(read_ahead=len(self.pings) > 0)
 

@@ -72,6 +72,8 @@ class ConnectionOptions:
                 continue
             if math.isnan(value) or value < 0:
                 raise ValueError(f"{name}={value!r} is not a number of at least 0")
+        if self.receive_buffer_size is not None and not isinstance(self.receive_buffer_size, int):
+            raise TypeError(f"receive_buffer_size={self.receive_buffer_size!r} is not an int")
 
     @property
     def receive_size(self) -> int | None:

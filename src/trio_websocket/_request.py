@@ -36,7 +36,8 @@ class WebSocketRequest:
         self._is_answered = False
 
     def __repr__(self) -> str:
-        return f"<WebSocketRequest {self.path!a} from {self.remote}>"
+        # It is in logs: without the query, where people put tokens.
+        return f"<WebSocketRequest {self.path.partition('?')[0]!a} from {self.remote}>"
 
     def __str__(self) -> str:
         return repr(self) if self._connection is None else str(self._connection)

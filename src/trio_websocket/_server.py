@@ -164,8 +164,7 @@ class WebSocketServer:
 
         When cancelled, every client is sent 1001, within two seconds, and the listeners are closed.
         """
-        places = [each.url if isinstance(each, Endpoint) else each for each in self.listeners]
-        logger.info("serving on %s", ", ".join(places))
+        logger.info("serving on %s", ", ".join(map(str, self.listeners)))
         await trio.serve_listeners(
             self._serve_stream,
             self._listeners,

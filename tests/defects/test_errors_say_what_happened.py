@@ -36,6 +36,7 @@ from support import (
 from trio_websocket import (
     CloseReason,
     ConnectionClosed,
+    ConnectionFailed,
     ConnectionRejected,
     HandshakeError,
     WebSocketConnection,
@@ -196,15 +197,59 @@ async def test_rejection_tells_status_headers_and_body() -> None:
     assert caught.value.body == b"you may not"
 
 
+# ----------------------------------------------------------------------------------------------- who said what
+
+CONNECT = [client_of_raw_peer, server_of_raw_peer]
+
+
+@pytest.mark.parametrize("connect", CONNECT)
+async def test_close_that_is_never_answered_keeps_our_code_and_has_a_cause(
+    connect: Callable[..., Any], mock_clock: trio.testing.MockClock
+) -> None:
+    async with connect() as (ws, _):
+        await ws.aclose(4000, "enough")
+        assert trio.current_time() == pytest.approx(60)
+        with pytest.raises(ConnectionClosed) as caught:
+            await ws.get_message()
+    assert caught.value.reason == caught.value.sent == CloseReason(4000, "enough")
+    assert (caught.value.received, caught.value.initiator) == (None, "local")
+    assert isinstance(caught.value.__cause__, trio.TooSlowError)
+
+
+@pytest.mark.parametrize("connect", CONNECT)
+async def test_rule_that_is_broken_while_we_close_is_told(
+    connect: Callable[..., Any], mock_clock: trio.testing.MockClock
+) -> None:
+    async with connect() as (ws, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(ws.aclose, 4000)
+        await peer.read_frame()
+        await peer.send_frame(3)
+        assert (await ws.wait_closed()).code == 1002
+        with pytest.raises(ConnectionClosed, match="opcode") as caught:
+            await ws.get_message()
+    assert caught.value.sent == CloseReason(4000, None)
+    assert isinstance(caught.value.__cause__, RemoteProtocolError)
+
+
 # ---------------------------------------------------------------------------------------------------------- groups
 
 
-async def test_nobody_listening_raises_a_plain_handshake_error() -> None:
+async def test_nobody_listening_raises_a_plain_error_of_both_kinds() -> None:
     port = await refused_port()
-    with pytest.raises(HandshakeError, match=r"cannot connect to 127\.0\.0\.1 port") as caught:
+    with pytest.raises(ConnectionFailed, match=r"cannot connect to 127\.0\.0\.1 port") as caught:
         async with open_websocket_url(f"ws://{HOST}:{port}/"):
             pass
+    assert isinstance(caught.value, HandshakeError)
+    assert isinstance(caught.value, OSError)
     assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_nobody_listening_is_an_os_error_of_connect_websocket_and_spares_the_nursery() -> None:
+    port = await refused_port()
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(OSError, match=r"cannot connect to 127\.0\.0\.1 port"):
+            await connect_websocket(nursery, HOST, port, "/", use_ssl=False)
+        assert not nursery.cancel_scope.cancel_called
 
 
 async def test_what_the_block_raises_comes_out_as_it_is() -> None:

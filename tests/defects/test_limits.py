@@ -106,6 +106,29 @@ async def test_compressed_message_that_was_not_agreed_on_is_refused(
         assert (await refusal(ws, peer))[1] == b"\x03\xea"
 
 
+@pytest.mark.parametrize("connect", CONNECT)
+async def test_flood_of_tiny_frames_takes_turns_with_other_tasks(
+    connect: Callable[..., Any], mock_clock: trio.testing.MockClock
+) -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with connect() as (_, peer), trio.open_nursery() as nursery:
+        mask = MASK if peer.is_client else None
+        nursery.start_soon(count_turns)
+        # All of it is there with one read.
+        await peer.stream.send_all(8000 * frame(PONG, mask=mask) + frame(PING, b"end", mask=mask))
+        before = turns
+        assert await peer.read_frame() == (True, PONG, b"end")
+        nursery.cancel_scope.cancel()
+    assert turns - before >= 8000 // 256
+
+
 # ------------------------------------------------------------------------------------------------------ how it is read
 
 

@@ -290,6 +290,22 @@ async def test_block_ends_within_disconnect_timeout_though_the_peer_never_closes
         nursery.cancel_scope.cancel()
 
 
+async def test_block_that_raises_ends_within_two_seconds_though_the_peer_never_closes(
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = RawPeer(dial_in_memory(monkeypatch), is_client=False)
+
+    async def stay() -> None:
+        await peer.stream.send_all(response_head(await peer.read_head()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stay)
+        with pytest.raises(KeyError, match="mine"):
+            async with open_websocket("test", 1, "/", use_ssl=False, disconnect_timeout=math.inf):
+                raise KeyError("mine")
+    assert trio.current_time() == pytest.approx(2)
+
+
 async def test_socket_is_closed_after_the_peers_close_without_a_call_of_ours() -> None:
     async def close(peer: RawPeer) -> None:
         await peer.send_close()
@@ -319,6 +335,17 @@ async def test_full_message_queue_stops_no_close_of_ours() -> None:
                 with pytest.raises(ConnectionClosed):
                     await server.get_message()
             assert client.closed is not None and client.closed.code == 1000
+
+
+async def test_ping_and_close_behind_one_message_that_nobody_takes_are_answered() -> None:
+    with trio.fail_after(SAFETY_NET):
+        async with client_of_raw_peer() as (ws, peer):
+            await peer.send_frame(TEXT, b"unread")
+            await peer.send_frame(PING, b"!")
+            assert await peer.read_frame() == (True, PONG, b"!")
+            await peer.send_close(1001)
+            assert await peer.read_frame() == (True, CLOSE, b"\x03\xe9")
+            assert [message async for message in ws] == ["unread"]
 
 
 async def test_ping_and_close_behind_a_full_message_queue_come_as_it_empties(

@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_websocket._exceptions import CloseReason, RemoteProtocolError
-from trio_websocket.protocol._close import decode_close, encode_close, is_sendable, truncate_reason
+from trio_websocket.protocol._close import (
+    decode_close,
+    describable_close,
+    encode_close,
+    is_sendable,
+    truncate_reason,
+)
 
 SENDABLE = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 UNSENDABLE = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1100, 1999, 2000, 2999, 5000, 65535]
@@ -71,6 +77,49 @@ def test_a_reason_that_is_not_utf8_is_an_error(reason: bytes) -> None:
     with pytest.raises(RemoteProtocolError, match="not UTF-8") as caught:
         decode_close(b"\x03\xe8" + reason)
     assert caught.value.code == 1007
+
+
+@pytest.mark.parametrize("reason", [None, "größer", "x" * 123])
+@pytest.mark.parametrize("code", sorted(SENDABLE & {*range(1016), 3000, 3999, 4000, 4999}))
+def test_what_can_be_sent_is_described_as_it_is(code: int, reason: str | None) -> None:
+    assert describable_close(code, reason) == (code, reason)
+
+
+@pytest.mark.parametrize("reason", [None, ""])
+@pytest.mark.parametrize(("code", "described"), [(1000, 1000), (1005, 1005), (1006, 1000), (1015, 1000)])
+def test_no_reason_and_an_empty_one_are_described_alike(
+    code: int, reason: str | None, described: int
+) -> None:
+    assert describable_close(code, reason) == (described, None)
+
+
+@pytest.mark.parametrize("code", [1005, 1006, 1015])
+def test_a_code_that_stands_for_what_happened_becomes_1000_with_its_reason(code: int) -> None:
+    assert describable_close(code, "because") == (1000, "because")
+
+
+@pytest.mark.parametrize("code", [1000, 1006, 4999])
+def test_a_reason_is_cut_where_it_does_not_fit(code: int) -> None:
+    described, reason = describable_close(code, "é" * 200)
+    assert reason == "é" * 61
+    assert len(encode_close(described, reason)) == 124
+
+
+@pytest.mark.parametrize("code", [*sorted({*UNSENDABLE} - {1005, 1006, 1015}), 9999, -1, 65536])
+def test_a_code_without_a_meaning_is_refused(code: int) -> None:
+    with pytest.raises(ValueError, match=rf"close code {code} must not be sent"):
+        describable_close(code, None)
+
+
+@pytest.mark.slow
+@given(st.integers(-1, 2**16) | st.sampled_from(sorted({1004, 1005, 1006, 1015})), st.none() | st.text())
+def test_whatever_is_described_can_be_sent(code: int, reason: str | None) -> None:
+    try:
+        described = describable_close(code, reason)
+    except ValueError:
+        assert not is_sendable(code)
+    else:
+        assert decode_close(encode_close(*described)) == CloseReason(*described)
 
 
 @pytest.mark.slow

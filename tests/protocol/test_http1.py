@@ -360,6 +360,15 @@ def test_server_rejects() -> None:
     assert handshake.trailing_data == b""
 
 
+def test_server_rejects_without_the_fields_that_are_not_the_callers() -> None:
+    handshake = undecided_server()
+    fields = [(b"Connection", b"keep-alive"), (b"X-A", b"b"), (b"transfer-encoding", b"chunked")]
+    handshake.reject(403, extra_headers=fields)
+    assert handshake.data_to_send() == (
+        b"HTTP/1.1 403 Forbidden\r\nX-A: b\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+
+
 def test_server_may_reject_after_a_call_that_was_wrong() -> None:
     handshake = undecided_server()
     with pytest.raises(ValueError, match="from 200 to 599"):

@@ -76,10 +76,22 @@ def test_an_upgrade_header_comes_with_its_connection_option() -> None:
     assert b"\r\nConnection: Upgrade, close\r\n" in final_response(426, [(b"Upgrade", b"websocket")], None)
 
 
-@pytest.mark.parametrize("name", [b"Connection", b"transfer-encoding"])
-def test_headers_that_would_break_the_response_are_refused(name: bytes) -> None:
-    with pytest.raises(ValueError, match="set by the handshake itself"):
-        final_response(400, [(name, b"x")], None)
+@pytest.mark.parametrize("name", ["Connection", "connection", "Transfer-Encoding", "transfer-encoding"])
+def test_headers_that_would_break_the_response_are_left_out(name: str) -> None:
+    wanted = final_response(400, [(b"A", b"1"), (b"B", b"2")], b"body")
+    assert final_response(400, [(b"A", b"1"), (name, b"chunked"), (b"B", b"2")], b"body") == wanted
+    assert final_response(400, [(b"A", b"1"), (name.encode(), b"x"), (b"B", b"2")], b"body") == wanted
+
+
+def test_a_header_that_is_left_out_has_to_be_well_formed() -> None:
+    with pytest.raises(ValueError, match="Connection"):
+        final_response(400, [(b"Connection", b"close\r\nX: y")], None)
+
+
+def test_a_connection_header_of_the_caller_does_not_hide_the_upgrade_option() -> None:
+    response = final_response(426, [(b"connection", b"keep-alive"), (b"Upgrade", b"websocket")], None)
+    assert response.lower().count(b"\r\nconnection:") == 1
+    assert b"\r\nConnection: Upgrade, close\r\n" in response
 
 
 @pytest.mark.parametrize("status_code", [0, 99, 101, 199, 600, -1])

@@ -29,6 +29,7 @@ from trio_websocket.protocol import (
     Message,
     PingReceived,
     PongReceived,
+    RemoteProtocolError,
     Role,
     Session,
     SessionState,
@@ -144,8 +145,29 @@ def test_a_mistake_after_our_close_frame_gets_no_second_one(session: Session) ->
     receive(session, (CONT, b""))
     dies(session, 1002, "continuation frame")
     assert session.data_to_send() == b""
-    assert session.close_reason == session.close_sent == CloseReason(1001, "away")
+    assert session.close_sent == CloseReason(1001, "away")
     assert session.initiator == "local"
+    # The mistake is what the session ended with, though no close frame says so.
+    assert session.close_reason == CloseReason(1002, str(session.error))
+
+
+@pytest.mark.parametrize("is_closing", [False, True], ids=["open", "closing"])
+def test_a_long_mistake_is_cut_in_the_reason_as_in_the_close_frame(
+    monkeypatch: pytest.MonkeyPatch, session: Session, is_closing: bool
+) -> None:
+    text = "é" * 100
+
+    def check_header(header: object, *, must_be_masked: bool) -> None:
+        raise RemoteProtocolError(text, code=1009)
+
+    monkeypatch.setattr("trio_websocket.protocol._session.check_header", check_header)
+    if is_closing:
+        session.send_close(1001, "away")
+        session.data_to_send()
+    receive(session, (TEXT, b""))
+    dies(session, 1009, f"^{text}$")
+    assert session.close_reason == CloseReason(1009, "é" * 61)
+    assert sent_by(session) == ([] if is_closing else [close_frame(1009, "é".encode() * 61)])
 
 
 def test_a_mistake_in_the_middle_of_our_own_message_is_answered_all_the_same(session: Session) -> None:
@@ -409,7 +431,7 @@ EOF_TEXT = "the peer ended the connection without a close frame"
     "have", ["nothing", "a part of a header", "a part of a ping", "a part of a message", "a fragment"]
 )
 @pytest.mark.parametrize("is_closing", [False, True], ids=["open", "closing"])
-def test_an_end_without_a_close_frame_is_1006(
+def test_an_end_without_a_close_frame_is_1006_unless_we_had_said_why(
     session: Session, role: Role, is_closing: bool, have: str
 ) -> None:
     parts = {
@@ -429,8 +451,8 @@ def test_an_end_without_a_close_frame_is_1006(
     assert session.next_event() == TextReceived("before")
     dies(session, 1006, EOF_TEXT)
     assert session.data_to_send() == b""
-    assert session.close_reason == CloseReason(1006, None)
     assert session.close_sent == (CloseReason(1001, "away") if is_closing else None)
+    assert session.close_reason == (session.close_sent or CloseReason(1006, None))
     assert session.close_received is None
     assert session.initiator == ("local" if is_closing else None)
 

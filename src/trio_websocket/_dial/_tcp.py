@@ -7,7 +7,7 @@ import sys
 
 import trio
 
-from trio_websocket._exceptions import HandshakeError
+from trio_websocket._exceptions import ConnectionFailed, HandshakeError
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -19,16 +19,17 @@ async def open_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None) -> 
     """Connect to `host`, racing its addresses (RFC 8305), and shake hands with TLS if there is a context for it.
 
     Raises:
-        HandshakeError: Neither worked; the message says which, and why.
+        ConnectionFailed: There was no connecting.
+        HandshakeError: TLS failed.
 
     If cancelled, nothing is left open.
     """
     try:
         stream = await _race(host, port)
     except OSError as error:
-        raise HandshakeError(f"cannot connect to {host} port {port}: {_explain(error)}") from error
+        raise ConnectionFailed(f"cannot connect to {host} port {port}: {_explain(error)}") from error
     except UnicodeError as error:
-        raise HandshakeError(f"cannot look up {host!a}: {error}") from error
+        raise ConnectionFailed(f"cannot look up {host!a}: {error}") from error
     if ssl_context is None:
         return stream
     try:

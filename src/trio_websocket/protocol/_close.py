@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from trio_websocket._exceptions import CloseReason, RemoteProtocolError
 
-__all__ = ["MAX_REASON_SIZE", "decode_close", "encode_close", "is_sendable", "truncate_reason"]
+__all__ = [
+    "MAX_REASON_SIZE",
+    "decode_close",
+    "describable_close",
+    "encode_close",
+    "is_sendable",
+    "truncate_reason",
+]
 
 # RFC 6455 §5.5: a control frame has at most 125 bytes of payload; two of them are the code.
 MAX_REASON_SIZE = 123
@@ -53,6 +60,22 @@ def decode_close(payload: bytes) -> CloseReason:
         return CloseReason(code, payload[2:].decode() or None)
     except UnicodeDecodeError:
         raise RemoteProtocolError("close frame with a reason that is not UTF-8", code=1007) from None
+
+
+def describable_close(code: int, reason: str | None) -> tuple[int, str | None]:
+    """What a close frame can say of `code` and `reason`: codes that only stand for what happened become 1000.
+
+    So what one connection was closed with can be handed on to another.
+
+    Raises:
+        ValueError: The code has no meaning at all (RFC 6455 §7.4).
+    """
+    reason = truncate_reason(reason or "") or None
+    if code in (1006, 1015) or (code == _NO_STATUS and reason):
+        return 1000, reason
+    if code != _NO_STATUS and not is_sendable(code):
+        raise ValueError(f"close code {code} must not be sent (RFC 6455 §7.4)")
+    return code, reason
 
 
 def truncate_reason(reason: str) -> str:

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
-
-from ._events import Headers
-from ._headers import (
+from trio_websocket.protocol._events import Headers
+from trio_websocket.protocol._headers import (
     Extension,
     HeaderInput,
     build_headers,
@@ -117,8 +116,8 @@ def request_headers(
         extra_headers: Further header fields.
 
     Raises:
-        TypeError: an argument is of another type.
-        ValueError: the host has a character that a header must not have; a subprotocol is no token or is
+        TypeError: An argument is of another type.
+        ValueError: The host has a character that a header must not have; a subprotocol is no token or is
             there twice; a header is malformed or is one that the handshake sets itself.
     """
     if not (host == "" or (host.isascii() and _VISIBLE.fullmatch(host.encode("ascii")))):
@@ -149,8 +148,8 @@ def response_headers(
         extra_headers: Further header fields.
 
     Raises:
-        TypeError: an argument is of another type.
-        ValueError: a header is malformed or is one that the handshake sets itself.
+        TypeError: An argument is of another type.
+        ValueError: A header is malformed or is one that the handshake sets itself.
     """
     headers = [
         (b"Upgrade", b"websocket"),
@@ -172,7 +171,7 @@ def check_request(method: bytes, target: bytes, http_version: bytes, headers: He
         headers: Its header fields, with lower-case names.
 
     Raises:
-        RemoteProtocolError: it is no right opening handshake; `status_code` is what it gets.
+        RemoteProtocolError: It is no right opening handshake; `status_code` is what it gets.
     """
     # RFC 6455 §4.2.1, item 1: an HTTP/1.1 or higher GET request.
     if not _HTTP_VERSION.fullmatch(http_version):
@@ -283,7 +282,7 @@ def check_response(headers: Headers, key: bytes, offered_subprotocols: Sequence[
         The subprotocol that the server chose, or None.
 
     Raises:
-        RemoteProtocolError: it is not the answer to this handshake.
+        RemoteProtocolError: It is not the answer to this handshake.
     """
     # RFC 6455 §4.1, item 2: an Upgrade header field with the value "websocket", case-insensitive.
     upgrade = header_values(headers, b"upgrade")

@@ -11,8 +11,7 @@ import re
 from collections.abc import Collection, Iterable
 
 from trio_websocket._exceptions import RemoteProtocolError
-
-from ._events import Headers
+from trio_websocket.protocol._events import Headers
 
 __all__ = [
     "Extension",
@@ -78,7 +77,7 @@ def parse_tokens(values: Iterable[bytes], field: str) -> list[str]:
         field: The name, for the message.
 
     Raises:
-        RemoteProtocolError: an element is no token; `status_code` is 400.
+        RemoteProtocolError: An element is no token; `status_code` is 400.
     """
     elements = split_list(values)
     for element in elements:
@@ -96,7 +95,7 @@ def parse_extensions(values: Iterable[bytes]) -> list[Extension]:
         The extensions in the order in which they are listed, so also several of one name.
 
     Raises:
-        RemoteProtocolError: a value is malformed; `status_code` is 400.
+        RemoteProtocolError: A value is malformed; `status_code` is 400.
     """
     return [extension for value in values for extension in _parse_extension_list(value)]
 
@@ -155,8 +154,8 @@ def build_headers(extra_headers: HeaderInput, reserved: Collection[bytes]) -> li
         The fields as pairs of bytes.
 
     Raises:
-        TypeError: it is not a pair of bytes or str.
-        ValueError: a name is no token or is reserved, a value has a control character, text is not ASCII.
+        TypeError: It is not a pair of bytes or str.
+        ValueError: A name is no token or is reserved, a value has a control character, text is not ASCII.
     """
     fields = []
     for field in extra_headers:
@@ -194,8 +193,8 @@ def check_subprotocols(subprotocols: Iterable[str]) -> tuple[str, ...]:
     """Check the names of subprotocols that a caller offers.
 
     Raises:
-        TypeError: it is one str, or an element is not a str.
-        ValueError: a name is no token, or is there twice.
+        TypeError: It is one str, or an element is not a str.
+        ValueError: A name is no token, or is there twice.
     """
     if isinstance(subprotocols, (str, bytes)):
         raise TypeError("subprotocols must be an iterable of str, not one str")
@@ -215,7 +214,7 @@ def basic_auth(user: str, password: str) -> bytes:
     """Give the value of an Authorization header for Basic authentication, in UTF-8 (RFC 7617).
 
     Raises:
-        ValueError: the user has a colon, or one of the two a control character.
+        ValueError: The user has a colon, or one of the two a control character.
     """
     # RFC 7617 §2: a user-id containing a colon character is invalid, as the first colon separates the two.
     if ":" in user:

@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
-
-from ._events import (
+from trio_websocket.protocol._events import (
     NEED_DATA,
     HandshakeCompleted,
     Headers,
@@ -26,7 +25,7 @@ from ._events import (
     RequestReceived,
     ResponseRejected,
 )
-from ._handshake import (
+from trio_websocket.protocol._handshake import (
     OpeningRequest,
     check_request,
     check_response,
@@ -35,15 +34,15 @@ from ._handshake import (
     request_headers,
     response_headers,
 )
-from ._headers import Extension, HeaderInput, check_subprotocols, shown
-from ._http1_messages import (
+from trio_websocket.protocol._headers import Extension, HeaderInput, check_subprotocols, shown
+from trio_websocket.protocol._http1_messages import (
     ResponseParser,
     final_response,
     get_request,
     parse_request,
     switching_response,
 )
-from ._url import encode_resource
+from trio_websocket.protocol._url import encode_resource
 
 __all__ = ["ClientHandshake", "ServerHandshake"]
 
@@ -206,8 +205,8 @@ class ClientHandshake(_Handshake):
         max_body_size: How many bytes of a rejection's body are kept.
 
     Raises:
-        TypeError: an argument is of another type.
-        ValueError: an argument cannot be sent.
+        TypeError: An argument is of another type.
+        ValueError: An argument cannot be sent.
     """
 
     def __init__(
@@ -244,7 +243,7 @@ class ClientHandshake(_Handshake):
         """Give what the server answered, or NEED_DATA before it did and ever after.
 
         Raises:
-            RemoteProtocolError: the server broke a rule, went over a limit, or ended the connection before
+            RemoteProtocolError: The server broke a rule, went over a limit, or ended the connection before
                 it answered; every later call raises the same.
         """
         if self._error is not None:
@@ -332,7 +331,7 @@ class ServerHandshake(_Handshake):
         """Give the request, or NEED_DATA before it has come and ever after.
 
         Raises:
-            RemoteProtocolError: the request is not right, goes over a limit, or the client ended the
+            RemoteProtocolError: The request is not right, goes over a limit, or the client ended the
                 connection; the response that it gets, if any, is in `data_to_send()`. Every later call
                 raises the same.
         """
@@ -359,10 +358,10 @@ class ServerHandshake(_Handshake):
             The subprotocol and the header fields of the response.
 
         Raises:
-            TypeError: an argument is of another type.
-            ValueError: the subprotocol was not proposed, or a header is malformed or the handshake's own.
-            RuntimeError: there is no request yet, or it has been answered.
-            RemoteProtocolError: the client broke a rule, or left, meanwhile.
+            TypeError: An argument is of another type.
+            ValueError: The subprotocol was not proposed, or a header is malformed or the handshake's own.
+            RuntimeError: There is no request yet, or it has been answered.
+            RemoteProtocolError: The client broke a rule, or left, meanwhile.
         """
         request = self._unanswered_request()
         # RFC 6455 §4.2.2, item 5.5: the subprotocol is one of the client's.
@@ -381,15 +380,15 @@ class ServerHandshake(_Handshake):
 
         Args:
             status_code: From 200 to 599.
-            extra_headers: Further header fields.
+            extra_headers: Further header fields; Connection and Transfer-Encoding are left out.
             body: The content, or None for none.
 
         Raises:
-            TypeError: an argument is of another type.
-            ValueError: the status is another, it cannot have a body, or a header is malformed or the
-                handshake's own.
-            RuntimeError: there is no request yet, or it has been answered.
-            RemoteProtocolError: the client broke a rule, or left, meanwhile.
+            TypeError: An argument is of another type.
+            ValueError: The status is another, it cannot have a body, a header is malformed, or a Content-Length
+                is not that of the body.
+            RuntimeError: There is no request yet, or it has been answered.
+            RemoteProtocolError: The client broke a rule, or left, meanwhile.
         """
         self._unanswered_request()
         self._outgoing += final_response(status_code, extra_headers, body)

@@ -13,9 +13,8 @@ from collections.abc import Collection, Iterable
 import h11
 
 from trio_websocket._exceptions import RemoteProtocolError
-
-from ._events import Headers
-from ._headers import HeaderInput, build_headers, shown
+from trio_websocket.protocol._events import Headers
+from trio_websocket.protocol._headers import HeaderInput, build_headers, shown
 
 __all__ = ["ResponseParser", "final_response", "get_request", "parse_request", "switching_response"]
 
@@ -23,7 +22,8 @@ _MAX_HEADERS = 128
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 # RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.
 _WITHOUT_BODY = frozenset({204, 205, 304})
-_RESERVED_IN_REJECTION = frozenset({b"connection", b"transfer-encoding"})
+# RFC 9110 §7.6.1, RFC 9112 §6.1: what they say of the connection and of the body's coding is ours to say.
+_OURS_IN_REJECTION = frozenset({b"connection", b"transfer-encoding"})
 
 
 def get_request(resource: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
@@ -53,13 +53,14 @@ def final_response(
 
     Args:
         status_code: From 200 to 599.
-        extra_headers: Further header fields; a Content-Length must be right.
+        extra_headers: Further header fields; a Content-Length must be right, Connection and Transfer-Encoding
+            are left out.
         body: The content, or None for none.
         is_body_sent: False for the answer to HEAD, which is the same without its content.
 
     Raises:
-        TypeError: an argument is of another type.
-        ValueError: an argument cannot be sent.
+        TypeError: An argument is of another type.
+        ValueError: An argument cannot be sent.
     """
     if not isinstance(status_code, int):
         raise TypeError(f"an HTTP status must be an int, not {type(status_code).__name__}")
@@ -69,7 +70,8 @@ def final_response(
     content = b"" if body is None else bytes(memoryview(body))
     if content and status_code in _WITHOUT_BODY:
         raise ValueError(f"a response with status {status_code} cannot have a body")
-    headers = build_headers(extra_headers, _RESERVED_IN_REJECTION)
+    headers = build_headers(extra_headers, ())
+    headers = [field for field in headers if field[0].lower() not in _OURS_IN_REJECTION]
     names = {name.lower() for name, _ in headers}
     for name, value in headers:
         if name.lower() == b"content-length" and value != b"%d" % len(content):

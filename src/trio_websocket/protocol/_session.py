@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from trio_websocket._exceptions import CloseReason, LocalProtocolError, RemoteProtocolError
-from trio_websocket._kernel import Buffer, FrameDecoder, FrameHeader, encode_frame
+from trio_websocket._kernel import Buffer, FrameDecoder, FrameHeader
 from trio_websocket.protocol._close import decode_close, encode_close, truncate_reason
 from trio_websocket.protocol._events import (
     NEED_DATA,
@@ -32,6 +32,7 @@ from trio_websocket.protocol._events import (
 from trio_websocket.protocol._frames import check_control_payload, check_header
 from trio_websocket.protocol._messages import MessageAssembler
 from trio_websocket.protocol._opcodes import Opcode
+from trio_websocket.protocol._writer import FrameWriter
 
 __all__ = [
     "DEFAULT_MAX_FRAGMENTS",
@@ -54,8 +55,6 @@ DEFAULT_MAX_FRAGMENTS: Final = 2**16
 
 # `receive_data` refuses more while so many bytes wait to be pulled.
 _MAX_UNREAD = 2**20
-# While so many bytes wait in `data_to_send`, pongs are held.
-_MAX_PONGS = 2**16
 
 
 class Role(enum.Enum):
@@ -112,14 +111,11 @@ class Session:
         "_error",
         "_fragment_opcode",
         "_header",
-        "_held_pong",
         "_initiator",
-        "_outgoing",
-        "_outgoing_size",
-        "_pongs_held",
-        "_random_bytes",
         "_role",
         "_state",
+        "_write",
+        "_writer",
     )
 
     def __init__(
@@ -131,7 +127,6 @@ class Session:
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self._role = role
-        self._random_bytes = random_bytes
         self._state = SessionState.OPEN
         self._error: RemoteProtocolError | None = None
         # Reading.
@@ -140,11 +135,9 @@ class Session:
         self._header: FrameHeader | None = None  # of the frame whose payload is being read
         self._eof = False
         # Writing.
-        self._outgoing: list[bytes] = []
-        self._outgoing_size = 0
+        self._writer = FrameWriter(random_bytes if role is Role.CLIENT else None)
+        self._write = self._writer.write  # every message passes it, so it is looked up once
         self._fragment_opcode: Opcode | None = None  # of the message that `send_fragment` has begun
-        self._pongs_held = False
-        self._held_pong: bytes | None = None
         # Closing.
         self._close_sent: CloseReason | None = None
         self._close_received: CloseReason | None = None
@@ -189,17 +182,17 @@ class Session:
     def close_reason(self) -> CloseReason | None:
         """Why the session closes or closed, or None while it is open.
 
-        Ours if the peer broke a rule, or answered with our own code; else the peer's, if it sent one; else 1006 if the
-        connection ended without; else ours (RFC 6455 §7.1.5-§7.1.7).
+        What the peer did if it broke a rule; else what it said, unless that only repeats our code; else what we
+        said; else 1006, if the connection ended without a close frame (RFC 6455 §7.1.5-§7.1.7).
         """
-        if self._error is not None and self._close_sent is not None and self._error.code != _ABNORMAL:
-            return self._close_sent
-        received, sent = self._close_received, self._close_sent
-        if received is not None:
-            # An answer repeats the code, but need not repeat the text.
-            is_answer = self._initiator == "local" and sent is not None and sent.code == received.code
-            return sent if is_answer else received
-        return CloseReason(_ABNORMAL, None) if self._state is SessionState.CLOSED else self._close_sent
+        error, received, sent = self._error, self._close_received, self._close_sent
+        if error is not None and error.code != _ABNORMAL:
+            return CloseReason(error.code, truncate_reason(str(error)))
+        if received is None:
+            return sent or (CloseReason(_ABNORMAL, None) if self._state is SessionState.CLOSED else None)
+        # An answer repeats the code, but need not repeat the text.
+        is_answer = self._initiator == "local" and sent is not None and sent.code == received.code
+        return sent if is_answer else received
 
     # --------------------------------------------------------------------------------------------------- reading
 
@@ -278,7 +271,9 @@ class Session:
         if payload is None:
             return NEED_DATA
         if opcode == Opcode.PING:
-            self._answer_ping(payload)
+            # Nothing follows our close frame.
+            if self._state is SessionState.OPEN:
+                self._writer.answer_ping(payload)
             return PingReceived(payload)
         if opcode == Opcode.PONG:
             return PongReceived(payload)
@@ -308,6 +303,8 @@ class Session:
         self._advance(_Step.ENDED)
 
     def _advance(self, step: _Step) -> None:
+        # Every step leads away from the open state, so to where no pong is sent any more.
+        self._writer.drop_pong()
         self._state = _NEXT[self._state, step]
         if self._state is SessionState.CLOSED:
             self._decoder.discard()
@@ -388,13 +385,7 @@ class Session:
 
     def data_to_send(self) -> bytes:
         """Take the bytes that are to be sent to the peer now, whole frames in their order; may be empty."""
-        if not self._pongs_held:
-            self._release_pong()
-        # b"".join gives a lone frame back as it is, without a copy.
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
-        self._outgoing_size = 0
-        return data
+        return self._writer.take()
 
     def hold_pongs(self, hold: bool) -> None:
         """While a peer does not read, keep only the answer to its latest ping, and queue that when let go.
@@ -402,33 +393,11 @@ class Session:
         RFC 6455 §5.5.3: an endpoint that has not yet answered earlier pings may answer only the most recent one. It
         is what bounds the memory that a flood of pings can take.
         """
-        self._pongs_held = hold
-        if not hold:
-            self._release_pong()
-
-    def _answer_ping(self, payload: bytes) -> None:
-        # Nothing follows our close frame.
-        if self._state is not SessionState.OPEN:
-            return
-        if self._pongs_held or self._outgoing_size > _MAX_PONGS:
-            self._held_pong = payload
-        else:
-            self._write(Opcode.PONG, payload)
-
-    def _release_pong(self) -> None:
-        payload, self._held_pong = self._held_pong, None
-        if payload is not None and self._state is SessionState.OPEN:
-            self._write(Opcode.PONG, payload)
+        self._writer.hold_pongs(hold)
 
     def _write_close(self, code: int, reason: str | None) -> None:
         self._write(Opcode.CLOSE, encode_close(code, reason))
         self._close_sent = CloseReason(code, reason or None)
-
-    def _write(self, opcode: Opcode, payload: Buffer, *, fin: bool = True) -> None:
-        mask = self._random_bytes(4) if self._role is Role.CLIENT else None
-        frame = encode_frame(opcode, payload, fin=fin, mask=mask)
-        self._outgoing.append(frame)
-        self._outgoing_size += len(frame)
 
     def _check_open(self) -> None:
         if self._error is not None:

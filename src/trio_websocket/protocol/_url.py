@@ -9,7 +9,7 @@ import urllib.parse
 
 import idna
 
-from ._headers import basic_auth, shown
+from trio_websocket.protocol._headers import basic_auth, shown
 
 __all__ = ["WebSocketURL", "encode_host", "encode_resource", "make_host_header", "parse_url"]
 
@@ -59,7 +59,7 @@ def parse_url(url: object) -> WebSocketURL:
             what is not ASCII in path and query is percent-encoded as UTF-8, in the host encoded with IDNA.
 
     Raises:
-        ValueError: it is no such URL; the message says why, and never repeats a password.
+        ValueError: It is no such URL; the message says why, and never repeats a password.
     """
     text = str(url)
     if (bad := _CONTROL_OR_SPACE.search(text)) is not None:
@@ -142,7 +142,7 @@ def encode_host(host: str) -> str:
         The name in lower case and IDNA-encoded (UTS #46, as browsers do it), or the address without brackets.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: It is neither.
     """
     if host.startswith("[") and host.endswith("]"):
         return _encode_ipv6(host[1:-1])
@@ -181,7 +181,7 @@ def make_host_header(host: str, port: int, is_secure: bool) -> str:
         is_secure: True for wss:.
 
     Raises:
-        ValueError: it is no host.
+        ValueError: It is no host.
     """
     # RFC 6874 §4: the zone means nothing to any other node, so it must not be sent.
     name = encode_host(host).partition("%")[0]
@@ -200,7 +200,7 @@ def encode_resource(resource: str) -> str:
             percent-encoded as UTF-8; what is percent-encoded stays.
 
     Raises:
-        ValueError: it has a control character or a lone surrogate.
+        ValueError: It has a control character or a lone surrogate.
     """
     if (bad := _CONTROL.search(resource)) is not None:
         raise ValueError(f"the path or query has the control character {bad[0]!a} at position {bad.start()}")

@@ -1,0 +1,74 @@
+"""What one end of a session writes: frames in their order, masked by a client, with the answers to pings among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trio_websocket._kernel import Buffer, encode_frame
+from trio_websocket.protocol._opcodes import Opcode
+
+__all__ = ["FrameWriter"]
+
+# While so many bytes wait to be taken, pongs are held.
+_MAX_PONGS = 2**16
+
+
+class FrameWriter:
+    """Queues frames until they are taken to be sent.
+
+    Args:
+        random_bytes: Gives as many unpredictable bytes as asked for, a client's masking keys (RFC 6455 §5.3, §10.3);
+            None for a server, which doesn't mask.
+    """
+
+    __slots__ = ("_held_pong", "_is_holding_pongs", "_outgoing", "_outgoing_size", "_random_bytes")
+
+    def __init__(self, random_bytes: Callable[[int], bytes] | None) -> None:
+        self._random_bytes = random_bytes
+        self._outgoing: list[bytes] = []
+        self._outgoing_size = 0
+        self._is_holding_pongs = False
+        self._held_pong: bytes | None = None
+
+    def write(self, opcode: Opcode, payload: Buffer, *, fin: bool = True) -> None:
+        """Queue one frame."""
+        random_bytes = self._random_bytes
+        mask = None if random_bytes is None else random_bytes(4)
+        frame = encode_frame(opcode, payload, fin=fin, mask=mask)
+        self._outgoing.append(frame)
+        self._outgoing_size += len(frame)
+
+    def take(self) -> bytes:
+        """Take what is to be sent now, whole frames in their order; may be empty."""
+        if self._held_pong is not None and not self._is_holding_pongs:
+            self._release_pong()
+        # b"".join gives a lone frame back as it is, without a copy.
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        self._outgoing_size = 0
+        return data
+
+    def answer_ping(self, payload: bytes) -> None:
+        """Queue a pong, or keep it in place of the one that is held.
+
+        RFC 6455 §5.5.3: an endpoint that has not yet answered earlier pings may answer only the most recent one.
+        """
+        if self._is_holding_pongs or self._outgoing_size > _MAX_PONGS:
+            self._held_pong = payload
+        else:
+            self.write(Opcode.PONG, payload)
+
+    def hold_pongs(self, hold: bool) -> None:
+        """Keep only the latest pong from now on, or queue the one that was kept."""
+        self._is_holding_pongs = hold
+        if not hold:
+            self._release_pong()
+
+    def drop_pong(self) -> None:
+        """Forget the pong that is held: nothing may follow a close frame (RFC 6455 §5.5.1)."""
+        self._held_pong = None
+
+    def _release_pong(self) -> None:
+        payload, self._held_pong = self._held_pong, None
+        if payload is not None:
+            self.write(Opcode.PONG, payload)

@@ -1,0 +1,111 @@
+"""What one end of a session writes: frames, masks, and the pongs that are held."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from core_support import split_frames
+from support import BINARY, CLOSE, CONT, MASK, PONG, TEXT, Frame, frame
+
+from trio_websocket.protocol._opcodes import Opcode
+from trio_websocket.protocol._writer import FrameWriter
+
+
+@pytest.fixture
+def writer() -> FrameWriter:
+    """A server's writer."""
+    return FrameWriter(None)
+
+
+def written_by(writer: FrameWriter) -> list[Frame]:
+    return split_frames(writer.take(), is_masked=False)
+
+
+def test_a_new_writer_has_nothing_to_send(writer: FrameWriter) -> None:
+    assert writer.take() == b""
+
+
+def test_frames_are_taken_once_and_in_their_order(writer: FrameWriter) -> None:
+    writer.write(Opcode.TEXT, b"one", fin=False)
+    writer.write(Opcode.CONTINUATION, bytearray(b"two"))
+    writer.write(Opcode.BINARY, memoryview(b"three"))
+    assert written_by(writer) == [
+        Frame(False, TEXT, b"one"),
+        Frame(True, CONT, b"two"),
+        Frame(True, BINARY, b"three"),
+    ]
+    assert writer.take() == b""
+
+
+def test_each_frame_of_a_client_has_a_mask_of_its_own() -> None:
+    asked: list[int] = []
+    keys = itertools.cycle([MASK, b"abcd"])
+
+    def random_bytes(size: int) -> bytes:
+        asked.append(size)
+        return next(keys)
+
+    writer = FrameWriter(random_bytes)
+    writer.write(Opcode.TEXT, b"Hello")
+    writer.answer_ping(b"Hello")
+    assert writer.take() == frame(TEXT, b"Hello", mask=MASK) + frame(PONG, b"Hello", mask=b"abcd")
+    assert asked == [4, 4]
+
+
+def test_a_ping_is_answered_behind_what_was_written(writer: FrameWriter) -> None:
+    writer.write(Opcode.TEXT, b"first")
+    writer.answer_ping(b"1")
+    writer.answer_ping(b"2")
+    assert written_by(writer) == [
+        Frame(True, TEXT, b"first"),
+        Frame(True, PONG, b"1"),
+        Frame(True, PONG, b"2"),
+    ]
+
+
+def test_of_the_pongs_that_are_held_the_latest_is_queued_when_it_is_let_go(writer: FrameWriter) -> None:
+    writer.hold_pongs(True)
+    writer.answer_ping(b"1")
+    writer.answer_ping(b"2")
+    writer.write(Opcode.TEXT, b"meanwhile")
+    assert written_by(writer) == [Frame(True, TEXT, b"meanwhile")]
+    writer.hold_pongs(False)
+    writer.write(Opcode.TEXT, b"behind")
+    assert written_by(writer) == [Frame(True, PONG, b"2"), Frame(True, TEXT, b"behind")]
+    writer.hold_pongs(False)
+    assert writer.take() == b""
+    writer.answer_ping(b"3")
+    assert written_by(writer) == [Frame(True, PONG, b"3")]
+
+
+def test_letting_go_of_an_empty_payload_sends_a_pong(writer: FrameWriter) -> None:
+    writer.hold_pongs(True)
+    writer.answer_ping(b"")
+    writer.hold_pongs(False)
+    assert written_by(writer) == [Frame(True, PONG, b"")]
+
+
+def test_a_pong_waits_for_whoever_takes_when_too_much_is_queued(writer: FrameWriter) -> None:
+    # Four bytes of header: just as much as may wait, so that a pong still gets in.
+    writer.write(Opcode.BINARY, bytes(2**16 - 4))
+    writer.answer_ping(b"1")
+    writer.answer_ping(b"2")
+    writer.answer_ping(b"")
+    data = Frame(True, BINARY, bytes(2**16 - 4))
+    assert written_by(writer) == [data, Frame(True, PONG, b"1"), Frame(True, PONG, b"")]
+    # What was taken counts no more, and the pong is not sent twice.
+    writer.answer_ping(b"3")
+    assert written_by(writer) == [Frame(True, PONG, b"3")]
+
+
+@pytest.mark.parametrize("is_held", [True, False], ids=["held", "too much is queued"])
+def test_a_pong_that_is_dropped_is_never_sent(writer: FrameWriter, is_held: bool) -> None:
+    writer.hold_pongs(is_held)
+    writer.write(Opcode.BINARY, bytes(2**16))
+    writer.answer_ping(b"1")
+    writer.write(Opcode.CLOSE, b"\x03\xe8")
+    writer.drop_pong()
+    writer.hold_pongs(False)
+    assert [sent.opcode for sent in written_by(writer)] == [BINARY, CLOSE]
+    assert writer.take() == b""
