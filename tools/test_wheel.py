@@ -2,8 +2,8 @@
 
 Each Python of 3.10-3.13 that is on this machine gets a clean environment with the wheel, the pinned dependencies and
 what the tests need; the oldest Python gets a second one with the oldest dependencies that pyproject.toml allows. The
-tests are those of this checkout, the package is the one in the wheel. Left out are the tests marked `slow` and
-`interop`: they have run over the same code in `make tests`.
+tests are those of this checkout, the package is the one in the wheel. The two ends, the newest Python and the oldest
+dependencies, get the tests marked `slow` as well; those marked `interop` have run over the same code in `make tests`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 ENVIRONMENTS = ROOT / ".wheel-tests"
 UV = Path(sys.executable).with_name("uv")
-SELECTION = "not slow and not interop"
+EVERYTHING = "not interop"
+QUICK = "not interop and not slow"
 AT_ONCE = 2
 
 IN_WHEEL = ["trio_websocket/__init__.py", "trio_websocket/py.typed"]
@@ -51,11 +52,12 @@ class StepError(Exception):
 
 
 class Environment(NamedTuple):
-    """A clean environment: its name, the Python to make it with, and the pins to install on top of one another."""
+    """A clean environment: its name, the Python to make it with, the pins to lay on one another, the tests to run."""
 
     name: str
     python: Path
     pins: tuple[str, ...]
+    selection: str
 
 
 class Result(NamedTuple):
@@ -111,14 +113,15 @@ def check_names(archive: Path, names: list[str], wanted: list[str]) -> None:
 
 
 def environments() -> list[Environment]:
-    found = pythons.find()
-    newest = [
-        Environment(f"python{version}", python, ("requirements/test.txt",))
-        for version, python in found.items()
+    test, oldest = "requirements/test.txt", "requirements/oldest.txt"
+    found = [(f"python{version}", python) for version, python in pythons.find().items()]
+    (first, first_python), (last, last_python) = found[0], found[-1]
+    # The long ones first, so that they run at once.
+    return [
+        Environment(f"{first}-oldest", first_python, (test, oldest), EVERYTHING),
+        Environment(last, last_python, (test,), EVERYTHING),
+        *(Environment(name, python, (test,), QUICK) for name, python in found[:-1]),
     ]
-    version, python = next(iter(found.items()))
-    pins = ("requirements/test.txt", "requirements/oldest.txt")
-    return [*newest, Environment(f"python{version}-oldest", python, pins)]
 
 
 def install(environment: Environment, wheel: Path) -> Path:
@@ -140,7 +143,7 @@ def test(environment: Environment, wheel: Path) -> Result:
         package, versions = run(python, "-I", "-c", WHO).splitlines()
         if not Path(package).is_relative_to(ENVIRONMENTS):
             raise StepError(f"{environment.name} imports {package}, not the wheel")
-        pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", SELECTION]
+        pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", environment.selection]
         output = run(
             *pytest, HYPOTHESIS_STORAGE_DIRECTORY=str(ENVIRONMENTS / f"{environment.name}-hypothesis")
         )
