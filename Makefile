@@ -20,7 +20,7 @@ help: ## this list
 demo: $(VENV)/.package ## install the library and see it at work: a server, a client, a heartbeat, a network that drops
 	@$(BIN)/python examples/demo.py
 
-test: lint types docs tests covered-alone package ## everything below, from the spelling to the wheel on each Python
+test: lint types docs tests covered-alone package ## all checks: lint, types, docs, tests, covered-alone, package
 	@echo "make test: everything passed"
 
 install: $(VENV)/.tools ## the library and all tools, at their pinned versions, into .venv
