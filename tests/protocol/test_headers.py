@@ -14,11 +14,11 @@ from trio_websocket.protocol._headers import (
     basic_auth,
     build_headers,
     check_subprotocols,
-    header_values,
     parse_extensions,
     parse_tokens,
     shown,
     split_list,
+    values_by_name,
 )
 
 RESERVED = frozenset({b"host"})
@@ -39,10 +39,10 @@ def test_shown_escapes_and_bounds(value: bytes | bytearray | str, expected: str)
     assert shown(value) == expected
 
 
-def test_header_values_are_those_of_one_name_in_order() -> None:
+def test_the_values_of_a_name_stay_in_order() -> None:
     headers = ((b"a", b"1"), (b"b", b"2"), (b"a", b"3"))
-    assert header_values(headers, b"a") == [b"1", b"3"]
-    assert header_values(headers, b"c") == []
+    assert values_by_name(headers) == {b"a": [b"1", b"3"], b"b": [b"2"]}
+    assert values_by_name(()) == {}
 
 
 def test_split_list_ignores_empty_elements_and_white_space() -> None:

@@ -468,6 +468,7 @@ def changed(old: bytes, new: bytes) -> bytes:
         (b"hello\n", 400, "something else than an HTTP/1.1 request: 'hello'"),
         (b"\r\n", 400, r"something else than an HTTP/1.1 request: ''"),
         (b"\xff", 400, r"something else than an HTTP/1.1 request: '\\xff'"),
+        (b"\r", 400, r"something else than an HTTP/1.1 request: '\\r'"),
         (b"GET /\r\n", 400, "something else than an HTTP/1.1 request: 'GET /'"),
         (b"GET /\xc3\xa4 HTTP/1.1\r\n", 400, "something else than an HTTP/1.1 request"),
         (b"GET / HTTP/1.1\r\n\r\n", 400, "Host"),

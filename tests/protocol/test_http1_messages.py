@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http
+import re
+from collections.abc import Callable
 from typing import Any
 
 import h11
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket.protocol._http1_messages import (
@@ -17,9 +21,17 @@ from trio_websocket.protocol._http1_messages import (
     switching_response,
 )
 
+USUAL = (
+    b"Host: h\r\nUpgrade: websocket\r\nconnection: \tUpgrade \r\nX-A:b \xff\r\nX-a:\r\nCookie: a=b\r\n\r\n"
+)
+
 
 def parser() -> ResponseParser:
     return ResponseParser(16384)
+
+
+def without_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h11, "Connection", None)
 
 
 def test_a_request_is_put_together() -> None:
@@ -190,3 +202,161 @@ def test_a_body_is_read_to_its_end(
         content += more
     # What a malformed body had before its fault may be lost with it, if it came in the same bytes.
     assert (content, is_complete) == expected
+
+
+# Heads of the usual form are read without h11, which is what says how they are to be read.
+
+
+def test_a_usual_request_is_read_without_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_h11(monkeypatch)
+    method, target, version, headers = parse_request(b"GET /a?b HTTP/1.1\r\n" + USUAL)
+    assert (method, target, version) == (b"GET", b"/a?b", b"1.1")
+    assert headers == (
+        *((b"host", b"h"), (b"upgrade", b"websocket"), (b"connection", b"Upgrade")),
+        *((b"x-a", b"b \xff"), (b"x-a", b""), (b"cookie", b"a=b")),
+    )
+
+
+@pytest.mark.parametrize(
+    "first_line", [b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 101 ", b"HTTP/1.1 101"]
+)
+def test_a_usual_101_response_is_read_without_h11(monkeypatch: pytest.MonkeyPatch, first_line: bytes) -> None:
+    without_h11(monkeypatch)
+    head = first_line + b"\r\nUpgrade: websocket\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n"
+    cookies = ((b"set-cookie", b"a"), (b"set-cookie", b"b"))
+    assert parser().parse_head(head) == (101, ((b"upgrade", b"websocket"), *cookies))
+
+
+def test_what_most_requests_have_is_kept_once() -> None:
+    first, second = (parse_request(b"GET / HTTP/1.1\r\n" + USUAL)[3] for _ in range(2))
+    assert first[0][0] is second[0][0]
+    assert first[1] is second[1]
+    assert first[2][0] is second[2][0]
+
+
+def request_by_h11(head: bytes) -> object:
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(head)
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError as exc:
+        return exc.error_status_hint
+    assert isinstance(event, h11.Request)
+    return event.method, event.target, event.http_version, tuple(event.headers)
+
+
+def response_by_h11(head: bytes) -> object:
+    connection = h11.Connection(h11.CLIENT)
+    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "h"), ("Upgrade", "a")]))
+    connection.send(h11.EndOfMessage())
+    connection.receive_data(head)
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError:
+        return None
+    assert isinstance(event, (h11.InformationalResponse, h11.Response))
+    return event.status_code, tuple(event.headers)
+
+
+def outcome(parse: Callable[[bytes], object], head: bytes) -> object:
+    try:
+        return parse(head)
+    except RemoteProtocolError as exc:
+        return exc.status_code
+
+
+LINE_ENDS = st.sampled_from([b"\r\n"] * 6 + [b"\n", b"\r\r\n", b"\r", b" \r\n"])
+FIRST_LINES = [
+    *[b"GET / HTTP/1.1"] * 8,
+    *(b"GET http://h/ HTTP/1.1", b"get / HTTP/1.1", b"POST / HTTP/1.1", b"GET * HTTP/1.1", b"GET / HTTP/1.0"),
+    *(b"GET / HTTP/1.2", b"GET / HTTP/2.0", b"GET / http/1.1", b"GET  / HTTP/1.1", b"GET /\t HTTP/1.1"),
+    *(b"GET / HTTP/1.1 ", b" GET / HTTP/1.1", b"GET /", b"GET /\xff HTTP/1.1", b"GET /\x01 HTTP/1.1", b""),
+]
+STATUS_LINES = [
+    *[b"HTTP/1.1 101 x"] * 8,
+    *(b"HTTP/1.1 101", b"HTTP/1.1 101 \xff\t", b"HTTP/1.1 101 \x00", b"HTTP/1.1 101 \x01", b"HTTP/1.0 101 x"),
+    *(b"HTTP/1.1 1010 x", b"HTTP/1.1 100 x", b"HTTP/1.1 200 x", b"HTTP/1.1  101 x", b"HTTP/1.1 101x", b""),
+]
+LINES = st.one_of(
+    st.sampled_from([b"Host: h", b"Upgrade: websocket", b"Connection: Upgrade", b"A:", b"x-y:\tz \t"]),
+    st.sampled_from(
+        [b"Host : h", b"Host\t: h", b": h", b"no colon", b" folded", b"\tA: b", b"HOST: i", b"A B: c"]
+    ),
+    st.sampled_from(
+        [b"Content-Length: 0", b"content-length: 3", b"Content-Length: +1", b"CONTENT-LENGTH: 0, 0"]
+    ),
+    st.sampled_from(
+        [b"Transfer-Encoding: chunked", b"transfer-Encoding: gzip", b"Transfer-Encoding: chunked, a"]
+    ),
+    st.tuples(
+        st.text("aZ9-_~\x00\r \xff\x7f(", max_size=3).map(lambda text: text.encode("latin-1")),
+        st.sampled_from([b":", b": ", b""]),
+        st.text("aZ:,\t \x00\x01\x0b\x0c\x1f\x7f\x80\xff\r", max_size=6).map(
+            lambda text: text.encode("latin-1")
+        ),
+    ).map(b"".join),
+)
+HEAD = re.compile(rb".*?\n\r?\n", re.DOTALL)
+
+
+def heads(first_lines: list[bytes]) -> st.SearchStrategy[bytes]:
+    """Give heads of any kind, each to its first empty line, as that is what ends a head."""
+    lines = st.tuples(st.sampled_from(first_lines), st.just(b"\r\n")) | st.tuples(
+        st.sampled_from(first_lines), LINE_ENDS
+    )
+    fields = st.lists(st.just((b"Host: h", b"\r\n")) | st.tuples(LINES, LINE_ENDS), max_size=5)
+    return st.tuples(lines, fields).map(
+        lambda parts: first_head(b"".join(line + end for line, end in [parts[0], *parts[1]]) + b"\r\n\r\n")
+    )
+
+
+def first_head(data: bytes) -> bytes:
+    match = HEAD.match(data)
+    assert match is not None
+    return match[0]
+
+
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nA B: c\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nA: b\rC: d\r\n\r\n")
+@example(b"GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n folded: c\r\n\r\n")
+@given(heads(FIRST_LINES))
+def test_requests_are_read_as_h11_reads_them(head: bytes) -> None:
+    assert outcome(parse_request, head) == request_by_h11(head)
+
+
+@given(heads(STATUS_LINES))
+def test_responses_are_read_as_h11_reads_them(head: bytes) -> None:
+    assert outcome(parser().parse_head, head) == response_by_h11(head)
+
+
+GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(GET + b"A : b\r\n\r\n", id="space before colon"),
+        pytest.param(GET + b"A\t: b\r\n\r\n", id="tab before colon"),
+        pytest.param(GET + b": b\r\n\r\n", id="empty name"),
+        pytest.param(GET + b"A(: b\r\n\r\n", id="name that is no token"),
+        pytest.param(GET + b"A\xff: b\r\n\r\n", id="name that is not ASCII"),
+        pytest.param(GET + b"A: b\rC: d\r\n\r\n", id="bare CR"),
+        pytest.param(GET + b"A: b\r\r\n\r\n", id="CR before CRLF"),
+        pytest.param(GET + b"A: \x00\r\n\r\n", id="NUL"),
+        pytest.param(b"GET / HTTP/1.1\r\n Host: h\r\n\r\n", id="folding of the first field"),
+        pytest.param(GET + b"Content-Length: 0\r\nContent-Length: 1\r\n\r\n", id="two lengths"),
+        pytest.param(GET + b"Content-Length: +1\r\n\r\n", id="signed length"),
+        pytest.param(GET + b"Content-Length:\r\n\r\n", id="empty length"),
+        pytest.param(GET + b"Transfer-Encoding: xchunked\r\n\r\n", id="unknown coding"),
+        pytest.param(b"GET / HTTP/1.1\r\nA: b\r\n\r\n", id="no host"),
+        pytest.param(GET + b"host: h\r\n\r\n", id="two hosts"),
+        pytest.param(b"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", id="two spaces"),
+        pytest.param(b"GET\t/ HTTP/1.1\r\nHost: h\r\n\r\n", id="tab in the request line"),
+        pytest.param(b"GET / HTTP/1.1 \r\nHost: h\r\n\r\n", id="space behind the version"),
+        pytest.param(b"GET /\r\nHost: h\r\n\r\n", id="no version"),
+        pytest.param(b"\r\n" + GET + b"\r\n", id="empty line ahead"),
+    ],
+)
+def test_what_is_not_http_is_refused(head: bytes) -> None:
+    with pytest.raises(RemoteProtocolError, match="the request is malformed"):
+        parse_request(first_head(head))

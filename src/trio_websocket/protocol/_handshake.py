@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
@@ -19,11 +19,11 @@ from trio_websocket.protocol._headers import (
     HeaderInput,
     build_headers,
     check_subprotocols,
-    header_values,
     parse_extensions,
     parse_tokens,
     shown,
     split_list,
+    values_by_name,
 )
 
 __all__ = [
@@ -49,6 +49,9 @@ _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 # RFC 9112 §3.2.2: a server MUST accept the absolute-form; RFC 6455 §4.2.1, item 1 says so, too.
 _ABSOLUTE_FORM = re.compile(r"(?:https?|wss?)://[^/?#]*", re.IGNORECASE)
+
+# The values of each name.
+_Values = Mapping[bytes, Sequence[bytes]]
 
 _RESERVED = frozenset(
     {
@@ -183,16 +186,15 @@ def check_request(method: bytes, target: bytes, http_version: bytes, headers: He
             f"a WebSocket is opened with GET, the request's method is {shown(method, 20)}", 405
         )
     path = _path_of(target)
-    _check_message(headers)
-    _check_upgrade(headers)
-    _check_version(headers)
-    return OpeningRequest(
-        path=path,
-        headers=tuple(field for field in headers if field[0] not in _NOT_IN_EVENT),
-        key=_check_key(headers),
-        subprotocols=_proposed_subprotocols(headers),
-        extensions=tuple(parse_extensions(header_values(headers, b"sec-websocket-extensions"))),
-    )
+    values = values_by_name(headers)
+    _check_message(values)
+    _check_upgrade(values)
+    _check_version(values)
+    key = _check_key(values)
+    subprotocols = _proposed_subprotocols(values)
+    extensions = tuple(parse_extensions(values.get(b"sec-websocket-extensions", ())))
+    shown_headers = tuple([field for field in headers if field[0] not in _NOT_IN_EVENT])
+    return OpeningRequest(path, shown_headers, key, subprotocols, extensions)
 
 
 def _bad_request(message: str, status_code: int = 400) -> RemoteProtocolError:
@@ -203,6 +205,8 @@ def _path_of(target: bytes) -> str:
     if not _VISIBLE.fullmatch(target):
         raise _bad_request(f"the request target {shown(target)} has a character that must be percent-encoded")
     path = target.decode("ascii")
+    if path.startswith("/"):
+        return path
     if (absolute := _ABSOLUTE_FORM.match(path)) is not None:
         path = path[absolute.end() :]
         if not path.startswith("/"):
@@ -212,33 +216,37 @@ def _path_of(target: bytes) -> str:
     return path
 
 
-def _check_message(headers: Headers) -> None:
-    hosts = header_values(headers, b"host")
+def _check_message(values: _Values) -> None:
+    hosts = values.get(b"host", ())
     # RFC 9112 §3.2: 400 to a request that lacks Host, has more than one, or one with an invalid value.
     if len(hosts) != 1:
         raise _bad_request(f"a request must have one Host header, this one has {len(hosts)}")
     if not _HOST.fullmatch(hosts[0]):
         raise _bad_request(f"the Host header {shown(hosts[0])} has a character that no host may have")
-    lengths = header_values(headers, b"content-length")
+    lengths = values.get(b"content-length", ())
     # What a body would mean is not said anywhere, and its bytes must not be taken for frames.
-    if header_values(headers, b"transfer-encoding") or any(length.strip(b"0") for length in lengths):
+    if b"transfer-encoding" in values or b"".join(lengths).strip(b"0"):
         raise _bad_request("the request must not have a body")
 
 
-def _check_upgrade(headers: Headers) -> None:
+def _check_upgrade(values: _Values) -> None:
     # RFC 6455 §4.2.1, items 3 and 4: "websocket" and the token "Upgrade", both case-insensitive.
-    upgrade = [element.lower() for element in split_list(header_values(headers, b"upgrade"))]
-    connection = [element.lower() for element in split_list(header_values(headers, b"connection"))]
-    if b"websocket" not in upgrade:
+    if not _has_element(values.get(b"upgrade", ()), b"websocket"):
         raise _bad_request(
             "only WebSocket connections are served here: the request has no 'Upgrade: websocket' header", 426
         )
-    if b"upgrade" not in connection:
+    if not _has_element(values.get(b"connection", ()), b"upgrade"):
         raise _bad_request("the request has no 'Connection: Upgrade' header", 426)
 
 
-def _check_version(headers: Headers) -> None:
-    versions = header_values(headers, b"sec-websocket-version")
+def _has_element(values: Sequence[bytes], element: bytes) -> bool:
+    """Whether a list has an element, whatever the case of its letters."""
+    text = b",".join(values).lower()
+    return text == element or element in split_list([text])
+
+
+def _check_version(values: _Values) -> None:
+    versions = values.get(b"sec-websocket-version", ())
     # RFC 6455 §4.2.1, item 6: a request without it is no opening handshake, so it gets what any other bad
     # request gets. §11.3.5: it MUST NOT appear more than once.
     if len(versions) != 1:
@@ -250,8 +258,8 @@ def _check_version(headers: Headers) -> None:
         )
 
 
-def _check_key(headers: Headers) -> bytes:
-    keys = header_values(headers, b"sec-websocket-key")
+def _check_key(values: _Values) -> bytes:
+    keys = values.get(b"sec-websocket-key", ())
     # RFC 6455 §11.3.1: the key MUST NOT appear more than once.
     if len(keys) != 1:
         raise _bad_request(f"the request must have one Sec-WebSocket-Key header, it has {len(keys)}")
@@ -261,9 +269,12 @@ def _check_key(headers: Headers) -> bytes:
     return keys[0]
 
 
-def _proposed_subprotocols(headers: Headers) -> tuple[str, ...]:
+def _proposed_subprotocols(values: _Values) -> tuple[str, ...]:
     # RFC 6455 §11.3.4: in a request the header MAY appear multiple times.
-    names = parse_tokens(header_values(headers, b"sec-websocket-protocol"), "Sec-WebSocket-Protocol")
+    proposed = values.get(b"sec-websocket-protocol")
+    if proposed is None:
+        return ()
+    names = parse_tokens(proposed, "Sec-WebSocket-Protocol")
     # RFC 6455 §4.1, item 10: they MUST all be unique strings.
     if len(set(names)) != len(names):
         raise _bad_request("the Sec-WebSocket-Protocol header has a subprotocol twice")
@@ -284,30 +295,31 @@ def check_response(headers: Headers, key: bytes, offered_subprotocols: Sequence[
     Raises:
         RemoteProtocolError: It is not the answer to this handshake.
     """
+    values = values_by_name(headers)
     # RFC 6455 §4.1, item 2: an Upgrade header field with the value "websocket", case-insensitive.
-    upgrade = header_values(headers, b"upgrade")
-    if [element.lower() for element in split_list(upgrade)] != [b"websocket"]:
+    upgrade = values.get(b"upgrade", ())
+    if split_list([value.lower() for value in upgrade]) != [b"websocket"]:
         raise RemoteProtocolError(f"the response must have 'Upgrade: websocket', it has {_list(upgrade)}")
     # Item 3: a Connection header field with the token "Upgrade", case-insensitive.
-    connection = header_values(headers, b"connection")
-    if b"upgrade" not in [element.lower() for element in split_list(connection)]:
+    connection = values.get(b"connection", ())
+    if not _has_element(connection, b"upgrade"):
         raise RemoteProtocolError(f"the response must have 'Connection: Upgrade', it has {_list(connection)}")
     # Item 4: Sec-WebSocket-Accept, with the value that our key gives.
-    accept = header_values(headers, b"sec-websocket-accept")
-    if accept != [accept_value(key)]:
+    accept = values.get(b"sec-websocket-accept", ())
+    expected = accept_value(key)
+    if list(accept) != [expected]:
         raise RemoteProtocolError(
-            f"the response must have one Sec-WebSocket-Accept with {shown(accept_value(key))}, "
-            f"it has {_list(accept)}"
+            f"the response must have one Sec-WebSocket-Accept with {shown(expected)}, it has {_list(accept)}"
         )
     # Item 5: no extension that was not asked for. None was.
-    extensions = header_values(headers, b"sec-websocket-extensions")
+    extensions = values.get(b"sec-websocket-extensions", ())
     if split_list(extensions):
         raise RemoteProtocolError(f"the server chose an extension that was not offered: {_list(extensions)}")
-    return _chosen_subprotocol(headers, offered_subprotocols)
+    return _chosen_subprotocol(values, offered_subprotocols)
 
 
-def _chosen_subprotocol(headers: Headers, offered: Sequence[str]) -> str | None:
-    chosen = header_values(headers, b"sec-websocket-protocol")
+def _chosen_subprotocol(values: _Values, offered: Sequence[str]) -> str | None:
+    chosen = values.get(b"sec-websocket-protocol", ())
     if not chosen:
         return None
     # RFC 6455 §11.3.4: it MUST NOT appear more than once in a response.

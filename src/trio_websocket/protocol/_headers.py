@@ -14,16 +14,17 @@ from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket.protocol._events import Headers
 
 __all__ = [
+    "TOKEN",
     "Extension",
     "HeaderInput",
     "basic_auth",
     "build_headers",
     "check_subprotocols",
-    "header_values",
     "parse_extensions",
     "parse_tokens",
     "shown",
     "split_list",
+    "values_by_name",
 ]
 
 HeaderInput = Iterable[tuple[bytes | str, bytes | str]]
@@ -32,17 +33,17 @@ HeaderInput = Iterable[tuple[bytes | str, bytes | str]]
 Extension = tuple[str, list[tuple[str, str | None]]]
 """An element of Sec-WebSocket-Extensions: its name, and its parameters, each with a value or None."""
 
-_TOKEN_CHARS = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 # RFC 9110 §5.6.2: token = 1*tchar.
-_TOKEN = re.compile(_TOKEN_CHARS)
+TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN = re.compile(TOKEN)
 # RFC 9110 §5.5: a field value has no control characters but the tab; CR, LF and NUL are dangerous.
 _NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 6455 §9.1: extension-param = token [ "=" (token | quoted-string) ]; its grammar is that of RFC 2616,
 # which lets white space stand between any two parts.
-_EXTENSION_NAME = re.compile(rb"[ \t]*(" + _TOKEN_CHARS + rb")[ \t]*")
+_EXTENSION_NAME = re.compile(rb"[ \t]*(" + TOKEN + rb")[ \t]*")
 _EXTENSION_PARAMETER = re.compile(
-    rb";[ \t]*(" + _TOKEN_CHARS + rb")[ \t]*"
-    rb"(?:=[ \t]*(?:(" + _TOKEN_CHARS + rb')|"((?:[^"\\]|\\.)*)")[ \t]*)?',
+    rb";[ \t]*(" + TOKEN + rb")[ \t]*"
+    rb"(?:=[ \t]*(?:(" + TOKEN + rb')|"((?:[^"\\]|\\.)*)")[ \t]*)?',
     re.DOTALL,
 )
 _EMPTY_ELEMENTS = re.compile(rb"[ \t,]*")
@@ -57,16 +58,22 @@ def shown(value: bytes | bytearray | str, limit: int = 60) -> str:
     return ascii(text) + ("..." if len(value) > limit else "")
 
 
-def header_values(headers: Headers, name: bytes) -> list[bytes]:
-    """Give the values of all fields of one lower-case name, in their order."""
-    return [value for found, value in headers if found == name]
+def values_by_name(headers: Headers) -> dict[bytes, list[bytes]]:
+    """Give the values of each lower-case name, in their order."""
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        if name in values:
+            values[name].append(value)
+        else:
+            values[name] = [value]
+    return values
 
 
 def split_list(values: Iterable[bytes]) -> list[bytes]:
     """Split comma-separated values into their elements, without checking these (RFC 9110 §5.6.1)."""
-    elements = (element.strip(b" \t") for value in values for element in value.split(b","))
-    # RFC 9110 §5.6.1.2: a recipient MUST parse and ignore a reasonable number of empty list elements.
-    return [element for element in elements if element]
+    # RFC 9110 §5.3: fields of one name are one list. §5.6.1.2: a recipient MUST parse and ignore a reasonable number
+    # of empty list elements.
+    return [stripped for element in b",".join(values).split(b",") if (stripped := element.strip(b" \t"))]
 
 
 def parse_tokens(values: Iterable[bytes], field: str) -> list[str]:

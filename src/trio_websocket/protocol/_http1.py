@@ -3,14 +3,13 @@
 Theory of operation
 -------------------
 What comes in is kept here until a head (the lines up to the first empty one) is whole; only then is it given
-to h11, which takes it apart. So the bound on a head holds before memory is spent, each byte is looked at once
-however the bytes are cut, bytes that cannot be HTTP are told from the first one on, and h11 never sees what
-follows the handshake. `_http1_messages` hides h11, so that another parser can take its place.
+to `_http1_messages`, which takes it apart. So the bound on a head holds before memory is spent, each byte is
+looked at once however the bytes are cut, bytes that cannot be HTTP are told from the first one on, and no
+parser sees what follows the handshake. `_http1_messages` hides h11, so that another parser can take its place.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -69,7 +68,7 @@ _CLIENT = _Peer(
     "client",
     "request",
     re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z].*", re.DOTALL),
-    re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]"),
+    re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r?\n"),
     "this port serves ws:, not wss:",
     # RFC 6455 §4.1: it MUST wait for the response before it sends any further data. Some do not.
     65536,
@@ -78,7 +77,7 @@ _SERVER = _Peer(
     "server",
     "response",
     re.compile(rb"H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\."),
-    re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: .*)?", re.DOTALL),
+    re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\n]*)?\r?\n"),
     "that port may serve wss:, not ws:",
     # It may send as soon as it has answered, so what counts here is only how late the answer is looked at.
     2**20,
@@ -87,6 +86,11 @@ _SERVER = _Peer(
 
 class _Handshake:
     """What both roles share: bytes in and out, finding the head, and the error that ends it all."""
+
+    __slots__ = (
+        *("_peer", "_error", "_buffer", "_searched", "_is_first_line_checked", "_max_header_size"),
+        *("_header_size_left", "_max_unread", "_eof_received", "_is_discarding", "_outgoing"),
+    )
 
     def __init__(self, peer: _Peer, max_header_size: int) -> None:
         self._peer = peer
@@ -145,15 +149,14 @@ class _Handshake:
 
     def _take_head(self) -> bytes | None:
         """Take a head out of the buffer; None if it is not whole yet."""
-        if not self._is_first_line_checked:
-            self._check_first_line()
         match = _HEAD_END.search(self._buffer, max(0, self._searched - 2), self._header_size_left)
         if match is None:
-            if len(self._buffer) > self._header_size_left:
-                raise self._broken(f"sent headers that exceed max_header_size={self._max_header_size}", 431)
+            self._check_unfinished_head()
             self._searched = len(self._buffer)
             return None
         end = match.end()
+        if not self._peer.first_line.match(self._buffer):
+            raise self._not_http()
         head = bytes(self._buffer[:end])
         del self._buffer[:end]
         # A server may send several heads (100, 103, then 101): the limit is for all of them.
@@ -162,22 +165,27 @@ class _Handshake:
         self._is_first_line_checked = False
         return head
 
-    def _check_first_line(self) -> None:
-        """Refuse what is not HTTP as soon as it shows: the end of a head may never come."""
+    def _check_unfinished_head(self) -> None:
+        """Refuse what is not HTTP as soon as it shows, and what is too large: the end of a head may never come."""
+        if not self._is_first_line_checked:
+            if self._buffer.find(b"\n", self._searched, self._header_size_left) >= 0:
+                self._is_first_line_checked = True
+                is_http = self._peer.first_line.match(self._buffer)
+            else:
+                is_http = self._peer.start.fullmatch(self._buffer, 0, 7)
+            if self._buffer and not is_http:
+                raise self._not_http()
+        if len(self._buffer) > self._header_size_left:
+            raise self._broken(f"sent headers that exceed max_header_size={self._max_header_size}", 431)
+
+    def _not_http(self) -> RemoteProtocolError:
         if self._buffer[:1] in _TLS_RECORDS:
-            raise self._broken(
+            return self._broken(
                 f"sent a TLS record instead of an HTTP {self._peer.message}: {self._peer.tls_hint}"
             )
-        end = self._buffer.find(b"\n", self._searched, self._header_size_left)
-        if end >= 0:
-            line = self._buffer[:end].removesuffix(b"\r")
-            if not self._peer.first_line.fullmatch(line):
-                raise self._not_http(line)
-            self._is_first_line_checked = True
-        elif self._buffer and not self._peer.start.fullmatch(self._buffer[:7]):
-            raise self._not_http(self._buffer)
-
-    def _not_http(self, line: bytearray) -> RemoteProtocolError:
+        line, line_feed, _ = self._buffer.partition(b"\n")
+        if line_feed:
+            line = line.removesuffix(b"\r")
         return self._broken(f"sent something else than an HTTP/1.1 {self._peer.message}: {shown(line)}")
 
     def _ended(self) -> RemoteProtocolError:
@@ -208,6 +216,10 @@ class ClientHandshake(_Handshake):
         TypeError: An argument is of another type.
         ValueError: An argument cannot be sent.
     """
+
+    __slots__ = (
+        *("_key", "_subprotocols", "_parser", "_is_completed", "_rejection", "_body", "_max_body_size"),
+    )
 
     def __init__(
         self,
@@ -283,20 +295,6 @@ class ClientHandshake(_Handshake):
         return ResponseRejected(status_code, headers, bytes(self._body) or None)
 
 
-class _State(enum.Enum):
-    READING = enum.auto()
-    UNDECIDED = enum.auto()
-    ACCEPTED = enum.auto()
-    REJECTED = enum.auto()
-
-
-_CANNOT_ANSWER = {
-    _State.READING: "no request has come yet, so there is nothing to answer",
-    _State.ACCEPTED: "the request was accepted before; it can be answered only once",
-    _State.REJECTED: "the request was rejected before; it can be answered only once",
-}
-
-
 class ServerHandshake(_Handshake):
     """The server's side of an opening handshake over HTTP/1.1 (RFC 6455 §4.2).
 
@@ -304,17 +302,20 @@ class ServerHandshake(_Handshake):
         max_header_size: The most bytes that the request line and the header fields may have.
     """
 
+    __slots__ = ("_answer", "_is_head", "_request")
+
     def __init__(self, *, max_header_size: int = 16384) -> None:
         super().__init__(_CLIENT, max_header_size)
-        self._state = _State.READING
         self._request: OpeningRequest | None = None
+        # "accepted" or "rejected".
+        self._answer: str | None = None
         # RFC 9110 §9.3.2: the answer to HEAD has no content.
         self._is_head = False
 
     @property
     def trailing_data(self) -> bytes:
         """The bytes that came behind the request: frames, if the client did not wait for the answer."""
-        return b"" if self._state is _State.READING else bytes(self._buffer)
+        return b"" if self._request is None else bytes(self._buffer)
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
@@ -324,7 +325,7 @@ class ServerHandshake(_Handshake):
     def receive_eof(self) -> None:
         """Take note that no bytes will come any more; a client that cannot send frames cannot be accepted."""
         super().receive_eof()
-        if self._state is _State.UNDECIDED and self._error is None:
+        if self._request is not None and self._answer is None and self._error is None:
             self._fail(self._left_early())
 
     def next_event(self) -> NeedData | RequestReceived:
@@ -337,7 +338,7 @@ class ServerHandshake(_Handshake):
         """
         if self._error is not None:
             raise self._error
-        if self._state is not _State.READING:
+        if self._request is not None:
             return NEED_DATA
         try:
             return self._read_request()
@@ -372,8 +373,8 @@ class ServerHandshake(_Handshake):
             )
         headers = response_headers(key=request.key, subprotocol=subprotocol, extra_headers=extra_headers)
         self._outgoing += switching_response(headers)
-        self._state = _State.ACCEPTED
-        return HandshakeCompleted(subprotocol, tuple((name.lower(), value) for name, value in headers))
+        self._answer = "accepted"
+        return HandshakeCompleted(subprotocol, tuple([(name.lower(), value) for name, value in headers]))
 
     def reject(self, status_code: int, *, extra_headers: HeaderInput = (), body: bytes | None = None) -> None:
         """Reject the request: the response is in `data_to_send()` then; the caller sends it and closes.
@@ -392,7 +393,7 @@ class ServerHandshake(_Handshake):
         """
         self._unanswered_request()
         self._outgoing += final_response(status_code, extra_headers, body)
-        self._state = _State.REJECTED
+        self._answer = "rejected"
         self._discard()
 
     def _read_request(self) -> NeedData | RequestReceived:
@@ -403,11 +404,11 @@ class ServerHandshake(_Handshake):
             return NEED_DATA
         method, target, http_version, headers = parse_request(head)
         self._is_head = method == b"HEAD"
-        self._request = check_request(method, target, http_version, headers)
+        request = check_request(method, target, http_version, headers)
         if self._eof_received:
             raise self._left_early()
-        self._state = _State.UNDECIDED
-        return RequestReceived(self._request.path, self._request.headers, self._request.subprotocols)
+        self._request = request
+        return RequestReceived(request.path, request.headers, request.subprotocols)
 
     def _left_early(self) -> RemoteProtocolError:
         return self._broken("ended the connection before its request was answered")
@@ -415,13 +416,14 @@ class ServerHandshake(_Handshake):
     def _unanswered_request(self) -> OpeningRequest:
         if self._error is not None:
             raise self._error
-        if self._state is not _State.UNDECIDED:
-            raise RuntimeError(_CANNOT_ANSWER[self._state])
-        assert self._request is not None
+        if self._answer is not None:
+            raise RuntimeError(f"the request was {self._answer} before; it can be answered only once")
+        if self._request is None:
+            raise RuntimeError("no request has come yet, so there is nothing to answer")
         return self._request
 
     def _fail(self, error: RemoteProtocolError) -> None:
-        if self._state in (_State.READING, _State.UNDECIDED) and error.status_code is not None:
+        if self._answer is None and error.status_code is not None:
             # A text for people who look at it with curl or a browser: plain, and escaped by `shown`.
             headers = [(b"Content-Type", b"text/plain; charset=utf-8"), *error_headers(error.status_code)]
             text = f"{error}\n".encode()
