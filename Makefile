@@ -10,6 +10,8 @@ export UV_NO_PROGRESS := 1
 unexport PYTEST_ADDOPTS PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 SOURCES := src tests examples tools conformance benchmarks
+# The compiled kernel lies among the sources, and is built anew when one of these changes.
+KERNEL := setup.py src/trio_websocket/_kernel/_cy.pyx
 
 .PHONY: help demo test install lint format types docs tests covered-alone package node conformance bench changelog pins clean
 .DEFAULT_GOAL := help
@@ -50,7 +52,7 @@ tests: $(VENV)/.tools node ## the test suite, with coverage
 covered-alone: $(VENV)/.tools ## each module of protocol/ and _kernel/: all branches covered by its own test file
 	$(BIN)/python tools/covered_alone.py
 
-package: $(VENV)/.tools ## build the sdist and the wheel; run the tests over the wheel on each Python there is
+package: $(VENV)/.tools ## build the sdist and the wheels; run the tests over them on each Python there is
 	$(BIN)/python tools/test_wheel.py
 
 # Node's `ws`, for the interop tests. Without npm those tests are left out, and pytest says so (where CI is set: fails).
@@ -63,8 +65,8 @@ tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 conformance: $(VENV)/.package ## the Autobahn suite against our client and our server; needs a Python 2.7 and a C compiler
 	$(BIN)/python conformance/run.py
 
-bench: $(VENV)/.package ## how fast an echo server is on this machine, and what a message costs it; takes some seconds
-	@$(BIN)/python benchmarks/echo.py
+bench: $(VENV)/.package ## this library beside others on this machine, in some 12 minutes; BENCH="--quick" for less
+	@$(BIN)/python benchmarks/compare.py $(BENCH)
 
 changelog: $(VENV)/.tools ## how the change notes will read in the next release
 	@$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import trio_websocket as t; print(t.__version__)')"
@@ -73,19 +75,21 @@ pins: $(VENV)/.tools ## look for newer tools and write their versions into requi
 	$(BIN)/python tools/write_pins.py
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) .wheel-tests .wstest build dist docs/_build conformance/reports tests/interop/node_modules
+	rm -rf $(VENV) .bench .wheel-tests .wstest build dist docs/_build conformance/reports tests/interop/node_modules
+	rm -f src/trio_websocket/_kernel/_cy.c src/trio_websocket/_kernel/_cy.*.so
 	rm -rf .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 
 $(BIN)/python:
 	@python=$$(tools/find-python) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV)
 
 # The library alone, with what it depends on: enough for the demo.
-$(VENV)/.package: pyproject.toml | $(BIN)/python
-	@test -e $(VENV)/.tools || { echo "Installing trio-websocket into $(VENV)"; \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .; }
+$(VENV)/.package: pyproject.toml $(KERNEL) | $(BIN)/python
+	@if test -e $(VENV)/.tools; then $(MAKE) --no-print-directory $(VENV)/.tools; \
+	else echo "Installing trio-websocket into $(VENV)"; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .; fi
 	@touch $@
 
-$(VENV)/.tools: pyproject.toml requirements/dev.txt requirements/uv.txt | $(BIN)/python
+$(VENV)/.tools: pyproject.toml $(KERNEL) requirements/dev.txt requirements/uv.txt | $(BIN)/python
 	@echo "Installing trio-websocket and the development tools into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements/uv.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --requirement requirements/dev.txt

@@ -12,11 +12,18 @@ import pytest
 import trio
 import trio.testing
 
+from trio_websocket._kernel import KERNEL
+
 # The same examples in each run: what fails once can be looked at again.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
 pytest_plugins = ["_external", "certificates"]
+
+
+def pytest_report_header() -> str:
+    """Say what the tests run over: a run with the other kernel is another run."""
+    return f"kernel: {KERNEL}"
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Builds the sdist and the wheel, and runs the tests over the wheel as a user has it.
+"""Builds the sdist and the wheels, and runs the tests over the wheels as users have them.
 
-Each Python of 3.10-3.13 that is on this machine gets a clean environment with the wheel, the pinned dependencies and
-what the tests need; the oldest Python gets a second one with the oldest dependencies that pyproject.toml allows. The
-tests are those of this checkout, the package is the one in the wheel. The two ends, the newest Python and the oldest
-dependencies, get the tests marked `slow` as well; those marked `interop` have run over the same code in `make tests`.
+Each Python of 3.10-3.13 that is on this machine gets a clean environment with its wheel, the pinned dependencies and
+what the tests need; the oldest Python gets a second one with the oldest dependencies that pyproject.toml allows, and
+the wheel for all Pythons, which has only the plain kernel. The tests are those of this checkout, the package is the one
+in the wheel. The two ends, the newest Python and the oldest dependencies, get the tests marked `slow` as well; those
+marked `interop` have run over the same code in `make tests`.
 """
 
 from __future__ import annotations
@@ -31,19 +32,23 @@ QUICK = "not interop and not slow"
 AT_ONCE = 2
 
 IN_WHEEL = ["trio_websocket/__init__.py", "trio_websocket/py.typed"]
+COMPILED = "trio_websocket/_kernel/_cy."
 IN_SDIST = [
     "LICENSE",
     "README.md",
     "pyproject.toml",
     "Makefile",
+    "setup.py",
     "src/trio_websocket/__init__.py",
+    "src/trio_websocket/_kernel/_cy.pyx",
     "tests/conftest.py",
 ]
 # What the package is, and with which dependencies, according to the environment itself.
 WHO = """
-import trio, trio_websocket
+import trio, trio_websocket, trio_websocket._kernel
+kernel = trio_websocket._kernel.KERNEL
 print(trio_websocket.__file__)
-print(f"trio {trio.__version__}, trio-websocket {trio_websocket.__version__}")
+print(f"{kernel} kernel, trio {trio.__version__}, trio-websocket {trio_websocket.__version__}")
 """
 
 
@@ -52,12 +57,16 @@ class StepError(Exception):
 
 
 class Environment(NamedTuple):
-    """A clean environment: its name, the Python to make it with, the pins to lay on one another, the tests to run."""
+    """A clean environment: its name, the Python to make it with, the pins to lay on one another, the tests to run.
+
+    `is_compiled` says which kernel its wheel has to have.
+    """
 
     name: str
     python: Path
     pins: tuple[str, ...]
     selection: str
+    is_compiled: bool
 
 
 class Result(NamedTuple):
@@ -71,7 +80,9 @@ class Result(NamedTuple):
 
 def run(*command: str | Path, **env: str) -> str:
     clean = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COVERAGE_"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PYTEST_", "COVERAGE_", "TRIO_WEBSOCKET_"))
     }
     done = subprocess.run(
         [str(word) for word in command],
@@ -88,23 +99,48 @@ def run(*command: str | Path, **env: str) -> str:
     return done.stdout
 
 
-def build() -> Path:
-    """Build the sdist, then the wheel from the sdist; return the wheel."""
+def build_sdist() -> Path:
     shutil.rmtree(DIST, ignore_errors=True)
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", DIST, ROOT)
-    (wheel,) = DIST.glob("*.whl")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", DIST, ROOT)
     (sdist,) = DIST.glob("*.tar.gz")
-    with zipfile.ZipFile(wheel) as archive:
-        check_names(wheel, archive.namelist(), IN_WHEEL)
-        strangers = {
-            name.split("/")[0] for name in archive.namelist() if not name.startswith("trio_websocket")
-        }
-    if strangers:
-        raise StepError(f"{wheel.name} also holds {sorted(strangers)}")
     with tarfile.open(sdist) as archive:
-        check_names(sdist, [name.partition("/")[2] for name in archive.getnames()], IN_SDIST)
-    print(f"built {sdist.name} and {wheel.name}", flush=True)
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    check_names(sdist, names, IN_SDIST)
+    check_strangers(
+        sdist, [name for name in names if name.startswith("src/trio_websocket/") and is_built(name)]
+    )
+    print(f"built {sdist.name}", flush=True)
+    return sdist
+
+
+def build_wheel(environment: Environment, sdist: Path) -> Path:
+    """Build the wheel for an environment's Python, or the one for all Pythons, with nothing compiled."""
+    options = ["--quiet", "--wheel", "--build-constraints", "requirements/dev.txt"]
+    skip = "" if environment.is_compiled else "1"
+    python, env = environment.python, {"TRIO_WEBSOCKET_SKIP_EXTENSION": skip}
+    run(UV, "build", *options, "--python", python, "--out-dir", DIST, sdist, **env)
+    version = environment.name.removeprefix("python").replace(".", "")
+    (wheel,) = DIST.glob(f"*-cp{version}-*.whl" if environment.is_compiled else "*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    check_names(wheel, names, IN_WHEEL)
+    compiled = [name for name in names if name.startswith(COMPILED) and is_built(name)]
+    if len(compiled) != environment.is_compiled:
+        raise StepError(f"{wheel.name} has {compiled or 'no compiled kernel'}: is there a C compiler?")
+    check_strangers(
+        wheel,
+        [name for name in names if not name.startswith("trio_websocket") or name.endswith((".c", ".pyx"))],
+    )
     return wheel
+
+
+def is_built(name: str) -> bool:
+    return name.endswith((".c", ".so", ".pyd"))
+
+
+def check_strangers(archive: Path, names: list[str]) -> None:
+    if names:
+        raise StepError(f"{archive.name} also holds {', '.join(names)}")
 
 
 def check_names(archive: Path, names: list[str], wanted: list[str]) -> None:
@@ -118,9 +154,9 @@ def environments() -> list[Environment]:
     (first, first_python), (last, last_python) = found[0], found[-1]
     # The long ones first, so that they run at once.
     return [
-        Environment(f"{first}-oldest", first_python, (test, oldest), EVERYTHING),
-        Environment(last, last_python, (test,), EVERYTHING),
-        *(Environment(name, python, (test,), QUICK) for name, python in found[:-1]),
+        Environment(f"{first}-oldest", first_python, (test, oldest), EVERYTHING, is_compiled=False),
+        Environment(last, last_python, (test,), EVERYTHING, is_compiled=True),
+        *(Environment(name, python, (test,), QUICK, is_compiled=True) for name, python in found[:-1]),
     ]
 
 
@@ -135,17 +171,19 @@ def install(environment: Environment, wheel: Path) -> Path:
     return python
 
 
-def test(environment: Environment, wheel: Path) -> Result:
+def test(environment: Environment, sdist: Path) -> Result:
     """Run the tests in a clean environment that holds the wheel."""
     start = time.monotonic()
     try:
-        python = install(environment, wheel)
+        python = install(environment, build_wheel(environment, sdist))
         package, versions = run(python, "-I", "-c", WHO).splitlines()
         if not Path(package).is_relative_to(ENVIRONMENTS):
             raise StepError(f"{environment.name} imports {package}, not the wheel")
         pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", environment.selection]
         output = run(
-            *pytest, HYPOTHESIS_STORAGE_DIRECTORY=str(ENVIRONMENTS / f"{environment.name}-hypothesis")
+            *pytest,
+            HYPOTHESIS_STORAGE_DIRECTORY=str(ENVIRONMENTS / f"{environment.name}-hypothesis"),
+            TRIO_WEBSOCKET_KERNEL="compiled" if environment.is_compiled else "plain",
         )
     except StepError as error:
         return Result(environment.name, False, "FAILED", str(error))
@@ -158,21 +196,21 @@ def test(environment: Environment, wheel: Path) -> Result:
 
 def main() -> int:
     try:
-        wheel = build()
+        sdist = build_sdist()
     except StepError as error:
         print(error)
         return 1
     shutil.rmtree(ENVIRONMENTS, ignore_errors=True)
     chosen = environments()
-    print("testing the wheel on " + ", ".join(environment.name for environment in chosen), flush=True)
+    print("testing the wheels on " + ", ".join(environment.name for environment in chosen), flush=True)
     failed = 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for result in pool.map(lambda environment: test(environment, wheel), chosen):
+        for result in pool.map(lambda environment: test(environment, sdist), chosen):
             failed += not result.has_passed
             print(f"{result.name}: {result.summary}", flush=True)
             if not result.has_passed:
                 print(result.output, flush=True)
-    print(f"wheel: {len(chosen) - failed} of {len(chosen)} environments passed")
+    print(f"wheels: {len(chosen) - failed} of {len(chosen)} environments passed")
     return 1 if failed else 0
 
 

@@ -1,7 +1,55 @@
-"""The loops over bytes. Everything above imports them from here, whichever twin runs."""
+"""The loops over bytes. Everything above imports them from here, whichever twin serves.
+
+That is the compiled one, or the plain one where it was not built. The environment variable TRIO_WEBSOCKET_KERNEL,
+`compiled` or `plain`, leaves no choice.
+"""
 
 from __future__ import annotations
 
-from trio_websocket._kernel._py import Buffer, FrameDecoder, FrameHeader, apply_mask, encode_frame
+import importlib
+import os
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
-__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame"]
+from trio_websocket._kernel import _py
+
+__all__ = ["KERNEL", "Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header"]
+
+
+def _choose() -> ModuleType:
+    wanted = os.environ.get("TRIO_WEBSOCKET_KERNEL", "")
+    if wanted not in {"", "compiled", "plain"}:
+        raise ValueError(f"TRIO_WEBSOCKET_KERNEL is {wanted!r}, not 'compiled' or 'plain'")
+    if wanted == "plain":
+        return _py
+    try:
+        return importlib.import_module("trio_websocket._kernel._cy")
+    except ImportError as error:
+        if wanted == "compiled":
+            text = "TRIO_WEBSOCKET_KERNEL is 'compiled', but the compiled kernel is not there"
+            raise ImportError(text) from error
+        return _py
+
+
+_twin = _choose()
+
+KERNEL: Literal["compiled", "plain"] = "plain" if _twin is _py else "compiled"
+"""Which twin serves."""
+
+# The twins' types are the same, and the plain one has them written down.
+if TYPE_CHECKING:
+    from trio_websocket._kernel._py import (
+        Buffer,
+        FrameDecoder,
+        FrameHeader,
+        apply_mask,
+        encode_frame,
+        encode_header,
+    )
+else:
+    Buffer = _twin.Buffer
+    FrameDecoder = _twin.FrameDecoder
+    FrameHeader = _twin.FrameHeader
+    apply_mask = _twin.apply_mask
+    encode_frame = _twin.encode_frame
+    encode_header = _twin.encode_header

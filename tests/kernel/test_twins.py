@@ -1,0 +1,192 @@
+"""Both kernels are given the same, cut at the same places, and must do the same: each result, each error, each fact."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import MASK, frame
+
+Outcome = tuple[type, Any]
+
+PAYLOADS = st.binary(max_size=40) | st.text(max_size=30).map(lambda text: text.encode())
+SIZES = st.sampled_from([0, 125, 126, 127, 1000, 65535, 65536, 65537, 70_000, 300_001])
+MASKS = st.none() | st.binary(min_size=4, max_size=4)
+
+
+def outcome(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Outcome:
+    try:
+        result = function(*arguments, **keywords)
+    except Exception as error:
+        return type(error), None
+    return type(result), result
+
+
+class Large(NamedTuple):
+    """A large message, told by what makes it."""
+
+    opcode: int
+    size: int
+    is_text: bool
+    mask: bytes | None
+
+    def wire(self) -> bytes:
+        payload = random.Random(self.size).randbytes(self.size)
+        if self.is_text:
+            payload = bytes(byte & 0x7F for byte in payload[:2000]) * (self.size // 2000)
+        return frame(self.opcode, payload, mask=self.mask)
+
+
+@st.composite
+def wires(draw: st.DrawFn) -> list[bytes | Large]:
+    """Frames of every kind, most of them right ones, and headers that promise too much."""
+    parts: list[bytes | Large] = []
+    for _ in range(draw(st.integers(1, 6))):
+        kind = draw(st.sampled_from(["message", "message", "frame", "large", "length", "junk"]))
+        if kind == "message":
+            parts.append(frame(draw(st.integers(1, 2)), draw(PAYLOADS), mask=draw(MASKS)))
+        elif kind == "frame":
+            fields: dict[str, Any] = {
+                "fin": draw(st.booleans()),
+                "rsv": draw(st.integers(0, 7)),
+                "mask": draw(MASKS),
+            }
+            parts.append(frame(draw(st.integers(0, 15)), draw(PAYLOADS), **fields))
+        elif kind == "large":
+            parts.append(Large(draw(st.integers(1, 2)), draw(SIZES), draw(st.booleans()), draw(MASKS)))
+        elif kind == "length":
+            length = draw(st.integers(0, 2**64 - 1) | st.sampled_from([2**31, 2**63 - 1, 2**63, 2**64 - 1]))
+            parts.append(bytes([0x82, 0x7F | draw(st.sampled_from([0, 0x80]))]) + length.to_bytes(8, "big"))
+        else:
+            parts.append(draw(st.binary(max_size=20)))
+    return parts
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("receive"), st.integers(0, 30) | st.sampled_from([300, 65536, 200_000])),
+    st.tuples(st.just("fill"), st.integers(-1, 30) | st.sampled_from([300, 65536, 10**7])),
+    st.tuples(st.just("message"), st.booleans(), st.sampled_from([0, 30, 1000, 2**20, 2**63 - 1])),
+    st.tuples(st.sampled_from(["header", "payload", "part", "header", "payload", "discard"])),
+)
+
+
+class Run:
+    """One kernel's decoder, and where in the wire it is."""
+
+    def __init__(self, kernel: Any, wire: list[bytes | Large]) -> None:
+        self.decoder = kernel.FrameDecoder()
+        self.wire = b"".join(part.wire() if isinstance(part, Large) else part for part in wire)
+        self.position = 0
+
+    def take(self, size: int) -> bytes:
+        data = self.wire[self.position : self.position + size]
+        self.position += len(data)
+        return data
+
+    def receive(self, view: memoryview, size: int) -> int:
+        if size < 0:
+            raise BlockingIOError
+        data = self.take(min(size, len(view)))
+        view[: len(data)] = data
+        return len(data)
+
+    def step(self, name: str, *arguments: Any) -> Any:
+        decoder = self.decoder
+        if name == "receive":
+            return decoder.receive_data(self.take(*arguments))
+        if name == "fill":
+            return decoder.fill(lambda view: self.receive(view, *arguments))
+        if name == "message":
+            return decoder.read_message(*arguments)
+        reads = {
+            "header": decoder.read_header,
+            "payload": decoder.read_payload,
+            "part": decoder.read_part,
+            "discard": decoder.discard,
+        }
+        return reads[name]()
+
+    def facts(self) -> tuple[Any, ...]:
+        decoder = self.decoder
+        return self.position, decoder.remaining, decoder.unread, decoder.is_filling
+
+
+def check_step(runs: tuple[Run, Run], *step: Any) -> Outcome:
+    first, second = (outcome(run.step, *step) for run in runs)
+    assert first == second
+    assert runs[0].facts() == runs[1].facts()
+    return first
+
+
+@pytest.mark.slow
+@given(wire=wires(), steps=st.lists(STEPS, max_size=60))
+@settings(max_examples=400)
+def test_the_twins_read_the_same(
+    plain: Any, compiled: Any, wire: list[bytes | Large], steps: list[Any]
+) -> None:
+    runs = Run(plain, wire), Run(compiled, wire)
+    for step in steps:
+        check_step(runs, *step)
+
+
+@pytest.mark.slow
+@given(
+    wire=wires(),
+    sizes=st.lists(st.integers(1, 40) | st.integers(1000, 100_000), min_size=1, max_size=6),
+    is_masked=st.booleans(),
+)
+@settings(max_examples=200)
+def test_the_twins_read_whole_streams_the_same(
+    plain: Any, compiled: Any, wire: list[bytes | Large], sizes: list[int], is_masked: bool
+) -> None:
+    runs = Run(plain, wire), Run(compiled, wire)
+    for turn, size in enumerate([*sizes, 100_000] * 20):
+        is_filled = runs[0].decoder.is_filling and turn % 3
+        check_step(runs, "fill" if is_filled else "receive", size)
+        # As a session does it: the quick way as long as it goes, else header and payload.
+        while check_step(runs, "message", is_masked, 2**20)[1] is not None or (
+            check_step(runs, "header")[1] is not None and check_step(runs, "payload")[1] is not None
+        ):
+            pass
+        check_step(runs, "payload")
+
+
+@given(
+    opcode=st.integers(0, 15),
+    payload=PAYLOADS | st.text(),
+    fin=st.booleans(),
+    rsv=st.integers(0, 7),
+    mask=st.none() | st.binary(max_size=5) | st.just(MASK),
+)
+def test_the_twins_write_the_same(plain: Any, compiled: Any, **frame: Any) -> None:
+    assert outcome(compiled.encode_frame, **frame) == outcome(plain.encode_frame, **frame)
+
+
+@given(
+    opcode=st.integers(0, 15),
+    size=st.integers(-1, 2**64) | SIZES,
+    fin=st.booleans(),
+    rsv=st.integers(0, 7),
+    mask=st.none() | st.binary(max_size=5) | st.just(MASK),
+)
+def test_the_twins_write_the_same_headers(plain: Any, compiled: Any, **header: Any) -> None:
+    assert outcome(compiled.encode_header, **header) == outcome(plain.encode_header, **header)
+
+
+@given(
+    data=PAYLOADS,
+    mask=st.binary(max_size=5) | st.just(MASK),
+    offset=st.integers(0, 2**63 - 1),
+)
+def test_the_twins_mask_the_same(plain: Any, compiled: Any, data: bytes, mask: bytes, offset: int) -> None:
+    assert outcome(compiled.apply_mask, data, mask, offset) == outcome(plain.apply_mask, data, mask, offset)
+
+
+def test_the_twins_share_the_type_of_headers(plain: Any, compiled: Any) -> None:
+    assert compiled.FrameHeader is plain.FrameHeader
+    assert compiled.Buffer is plain.Buffer
+    assert compiled.__all__ == plain.__all__
