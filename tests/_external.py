@@ -26,6 +26,8 @@ def _on_path(*names: str) -> Callable[[], bool]:
 PROGRAMS: Final[dict[str, Callable[[], bool]]] = {
     "node": _on_path("node"),
     "ws": (_NODE_MODULES / "ws").is_dir,
+    "cc": _on_path("cc", "gcc", "clang"),
+    "openssl": _on_path("openssl"),
     "chromium": _on_path("chromium", "chromium-browser", "google-chrome"),
     "chromedriver": _on_path("chromedriver"),
 }
