@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
 import trio.testing
-from support import MASK, RawPeer, frame, response_head
+from support import HOST, MASK, RawPeer, frame, response_head
 
 import trio_websocket
 from trio_websocket import WebSocketConnection
 from trio_websocket._kernel import Buffer
 from trio_websocket._link import Link
 from trio_websocket._options import ConnectionOptions
-from trio_websocket._transports import StreamTransport, Transport, TransportOwner
+from trio_websocket._transports import SocketTransport, StreamTransport, Transport, TransportOwner
 from trio_websocket.protocol import Role, Session
 
 
@@ -89,6 +90,13 @@ class Owner:
         self.told: list[tuple[str, Any]] = []
         self.lost = trio.Event()
 
+    @property
+    def is_filling(self) -> bool:
+        return False
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        raise NotImplementedError
+
     def data_received(self, data: Buffer) -> None:
         self.told.append(("data", bytes(data)))
 
@@ -127,18 +135,80 @@ async def over(
     transport.abort()
     await owner.lost.wait()
     assert trio.lowlevel.current_statistics().tasks_living == tasks
-    assert transport.backlog == 0
+    await _check_end(transport, owner)
+
+
+async def _check_end(transport: Transport, owner: Owner) -> None:
     await trio.testing.wait_all_tasks_blocked()
+    assert transport.backlog == 0
     told = [what for what, _ in owner.told]
     assert (told.count("lost"), told[-1]) == (1, "lost")
     assert told.count("eof") <= 1
 
 
+SocketPair = Callable[[], tuple[socket.socket, socket.socket]]
+
+
+def unix_pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected sockets that never block: what one sends, the other can receive at once."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+def narrow_pair() -> tuple[socket.socket, socket.socket]:
+    """As `unix_pair`, with room for a few kilobytes only."""
+    ours, theirs = unix_pair()
+    for each in (ours, theirs):
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the system's least
+    return ours, theirs
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """As `unix_pair`, over the loopback interface: what is sent may take its time."""
+    with socket.create_server((HOST, 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+@asynccontextmanager
+async def over_socket(
+    pair: SocketPair = unix_pair, *, owner: Owner | None = None, receive_size: int | None = None
+) -> AsyncIterator[tuple[SocketTransport, Owner, socket.socket]]:
+    """A transport over one end of a pair of sockets, its owner, and the other end.
+
+    At the end of the block it is gone, was told so just once, and if it was the only one, no task is left of the hub.
+    """
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    ours, theirs = pair()
+    owner = Owner() if owner is None else owner
+    transport = SocketTransport(ours, "ours", "theirs", receive_size=receive_size)
+    transport.set_owner(owner)
+    with theirs:
+        yield transport, owner, theirs
+        transport.abort()
+        await owner.lost.wait()
+        await _check_end(transport, owner)
+    assert ours.fileno() == -1
+    assert trio.lowlevel.current_statistics().tasks_living == tasks
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let others run until then: for what a network brings in its own time."""
+    while not condition():
+        await trio.lowlevel.checkpoint()
+
+
 class FakeTransport(Transport):
     """A transport without a stream: a test plays the network."""
 
+    local = remote = "fake"
+
     def __init__(self) -> None:
-        self.local = self.remote = "fake"
         self.owner: TransportOwner | None = None
         self.written = bytearray()
         self.in_flight = 0

@@ -24,7 +24,7 @@ from trio_websocket._options import (
     ConnectionOptions,
     HeaderList,
 )
-from trio_websocket._transports import StreamTransport
+from trio_websocket._transports import open_transport
 from trio_websocket.protocol import ClientHandshake
 from trio_websocket.protocol._headers import basic_auth
 from trio_websocket.protocol._url import encode_host, encode_resource, make_host_header, parse_url
@@ -309,7 +309,7 @@ async def wrap_client_stream(
 async def _shake_hands(
     stream: trio.abc.Stream, handshake: ClientHandshake, path: str, options: ConnectionOptions
 ) -> WebSocketConnection:
-    transport = StreamTransport(stream, receive_size=options.receive_size)
+    transport = open_transport(stream, options.receive_size)
     return await ClientOpening(transport, handshake, options).connect(path)
 
 

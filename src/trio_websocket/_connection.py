@@ -31,6 +31,8 @@ CANCEL_GRACE = 2.0
 # RFC 6455 §7.4.1; 1005 is a close frame without a code, as browsers send it by default.
 _NORMAL = frozenset({1000, 1001, 1005})
 
+_MESSAGE_TYPES = (str, bytes, bytearray, memoryview)
+
 
 class WebSocketConnection(trio.abc.AsyncResource):
     """A WebSocket connection, client's or server's.
@@ -50,7 +52,6 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._subprotocol = subprotocol
         self._handshake_headers = handshake_headers
         self._turns = turns_of_this_run()
-        self._send_lock = trio.StrictFIFOLock()  # held by whoever waits for room first
         self._close_timed_out = False
         # Without the query, where people put tokens.
         logger.info("%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote)
@@ -126,16 +127,18 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Cancelling is safe: a cancelled call has sent nothing. Several tasks may send; those that have to wait are served in
         the order in which they came.
         """
-        _check_message(message)
-        self._check_open()
+        link = self._link
+        if not isinstance(message, _MESSAGE_TYPES):
+            raise _not_a_message(message)
+        if not link.session.is_open:
+            raise link.make_closed()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._send_lock.locked() or not self._link.has_room_to_send():
-            async with self._send_lock:
-                await self._link.wait_room_to_send()
-                self._commit(message)
+        if link.senders is None and link.transport.backlog <= link.options.write_backlog:
+            link.send_message(message)
         else:
-            self._commit(message)
-        await self._yield_if_due()
+            await link.send_message_in_turn(message)
+        if self._turns.is_due():
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def send_message_nowait(self, message: Message) -> None:
         """Send a message if it need not wait.
@@ -145,11 +148,12 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ValueError: As `send_message`.
             ConnectionClosed: The connection is closed or closing.
         """
-        _check_message(message)
+        if not isinstance(message, _MESSAGE_TYPES):
+            raise _not_a_message(message)
         self._check_open()
-        if self._send_lock.locked() or not self._link.has_room_to_send():
+        if self._link.senders is not None or not self._link.has_room_to_send():
             raise trio.WouldBlock
-        self._commit(message)
+        self._link.send_message(message)
 
     async def ping(self, payload: Buffer | None = None) -> float:
         """Send a ping and wait for its pong (RFC 6455 §5.5.2); a pong also answers all earlier pings.
@@ -205,20 +209,12 @@ class WebSocketConnection(trio.abc.AsyncResource):
         await self._link.wait_room_to_send()
         self._link.session.send_pong(payload)
         self._link.flush()
-        await self._yield_if_due()
-
-    def _commit(self, message: Message) -> None:
-        self._link.session.send_message(message)
-        self._link.flush()
+        if self._turns.is_due():
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _check_open(self) -> None:
         if not self._link.is_open:
             raise self._link.make_closed()
-
-    async def _yield_if_due(self) -> None:
-        # What is done is done: from here on, the call can't be cancelled.
-        if self._turns.is_due():
-            await trio.lowlevel.cancel_shielded_checkpoint()
 
     # -------------------------------------------------------------------------------------------------- receiving
 
@@ -233,14 +229,20 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
         Cancelling is safe: no message is lost. Several tasks may receive; they are served in the order in which they came.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._link.inbox:
-            if self.closed is not None:
-                raise self._link.make_closed()
-            return await self._link.inbox.wait()
-        message = self._take()
-        await self._yield_if_due()
-        return message
+        link = self._link
+        inbox = link.inbox
+        if inbox.messages:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            message = link.take()
+            if self._turns.is_due():
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return message
+        if not link.session.is_open:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise link.make_closed()
+        if inbox.receivers or not link.transport.can_read_in_person():
+            return await inbox.wait()
+        return await link.receive_in_person()
 
     def get_message_nowait(self) -> str | bytes:
         """Receive a message that is there already.
@@ -250,15 +252,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ConnectionClosed: As `get_message`.
         """
         if self._link.inbox:
-            return self._take()
+            return self._link.take()
         if self.closed is not None:
             raise self._link.make_closed()
         raise trio.WouldBlock
-
-    def _take(self) -> str | bytes:
-        message = self._link.inbox.take()
-        self._link.pull()
-        return message
 
     def __aiter__(self) -> WebSocketConnection:
         """Receive messages until the connection closes."""
@@ -374,7 +371,6 @@ async def guard(connection: WebSocketConnection) -> None:
         await close_decently(connection, 1001, "cancelled")
 
 
-def _check_message(message: object) -> None:
-    if not isinstance(message, str | bytes | bytearray | memoryview):
-        # ValueError, as the predecessor has it.
-        raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")  # noqa: TRY004
+def _not_a_message(message: object) -> ValueError:
+    # ValueError, as the predecessor has it.
+    return ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
 
 import outcome
 import trio
@@ -12,41 +15,87 @@ import trio
 __all__ = ["Inbox"]
 
 
+# Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
+_NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
+
+
+_reschedule: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
+
+
+class _Delivery:
+    """As much of an `outcome.Value` as Trio needs, at a fraction of its cost."""
+
+    __slots__ = ("_message",)
+
+    def __init__(self, message: str | bytes) -> None:
+        self._message = message
+
+    def unwrap(self) -> str | bytes:
+        return self._message
+
+
+def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
+    """Make what a waiting coroutine yields to Trio's scheduler: `wait_task_rescheduled` tells, and is not used further."""
+    waiting = trio.lowlevel.wait_task_rescheduled(abort)
+    trap: object = waiting.send(None)
+    waiting.close()
+    return trap
+
+
 class Inbox:
     """A queue of messages, bounded in their number and in the memory that they take.
 
     The bounds hold by agreement: whoever puts messages in asks `has_room` first.
+
+    Attributes:
+        messages: Those that wait, in their order; only to be looked at.
+        receivers: The tasks that wait, in the order in which they came.
+        is_claimed: Whether the next message is kept for who called `claim`.
 
     Args:
         max_messages: As long as no more than that wait, another may come: one is held beside the queue.
         max_bytes: As long as less memory than that is taken, another may come.
     """
 
-    __slots__ = ("_bytes", "_max_bytes", "_max_messages", "_messages", "_receivers")
+    __slots__ = (
+        "_bytes",
+        "_max_bytes",
+        "_max_messages",
+        "_trap",
+        "_trapped",
+        "is_claimed",
+        "messages",
+        "receivers",
+    )
 
     def __init__(self, max_messages: float, max_bytes: float) -> None:
         self._max_messages = max_messages
         self._max_bytes = max(1, max_bytes)
-        self._messages: deque[str | bytes] = deque()
+        self.messages = _NO_MESSAGES
         self._bytes = 0
-        # Invariant: empty while a message waits.
-        self._receivers: deque[trio.lowlevel.Task] = deque()
+        self.is_claimed = False
+        # Invariant: empty while a message waits, but for one that is claimed.
+        self.receivers: list[trio.lowlevel.Task] = []
+        self._trap: object = None
+        self._trapped: trio.lowlevel.Task | None = None  # the receiver that waits with `_trap`
 
     def __len__(self) -> int:
-        return len(self._messages)
+        return len(self.messages)
 
     def has_room(self, *, read_ahead: bool) -> bool:
         """Whether another message may be put in; `read_ahead` lifts the bound on their number."""
-        return self._bytes < self._max_bytes and (read_ahead or len(self._messages) <= self._max_messages)
+        return self._bytes < self._max_bytes and (read_ahead or len(self.messages) <= self._max_messages)
 
     def put(self, message: str | bytes) -> None:
         """Hand `message` to the receiver that has waited longest, or keep it."""
-        if self._receivers:
+        if self.receivers and (self.messages or not self.is_claimed):
             # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
-            trio.lowlevel.reschedule(self._receivers.popleft(), outcome.Value(message))
-        else:
-            self._messages.append(message)
-            self._bytes += sys.getsizeof(message)
+            _reschedule(self.receivers.pop(0), _Delivery(message))
+            return
+        if self.messages is _NO_MESSAGES:
+            self.messages = deque()
+        self.messages.append(message)
+        self._bytes += sys.getsizeof(message)
 
     def take(self) -> str | bytes:
         """Take the oldest message.
@@ -54,28 +103,53 @@ class Inbox:
         Raises:
             IndexError: There is none.
         """
-        message = self._messages.popleft()
+        message = self.messages.popleft()
         self._bytes -= sys.getsizeof(message)
         return message
 
-    async def wait(self) -> str | bytes:
-        """Wait for a message, first come, first served. Cancelling is safe: no message is lost."""
+    @types.coroutine
+    def wait(self, *, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
+        """Wait for a message, first come, first served. Cancelling is safe: no message is lost.
+
+        Args:
+            is_first: Go before those that wait already: a claim was given up.
+        """
         task = trio.lowlevel.current_task()
-        self._receivers.append(task)
-
-        def withdraw(_: Callable[[], object]) -> trio.lowlevel.Abort:
-            self._receivers.remove(task)
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        message: str | bytes = await trio.lowlevel.wait_task_rescheduled(withdraw)
+        if self.receivers:
+            trap = _make_trap(partial(self._withdraw, task))
+            self.receivers.insert(0 if is_first else len(self.receivers), task)
+        else:
+            # Whoever waits alone, as nearly all do, need not make anew what Trio is told.
+            trap = self._trap = self._trap or _make_trap(self._withdraw_trapped)
+            self._trapped = task
+            self.receivers.append(task)
+        message: str | bytes = (yield trap).unwrap()
         return message
+
+    def _withdraw(self, task: trio.lowlevel.Task, _: Callable[[], object]) -> trio.lowlevel.Abort:
+        self.receivers.remove(task)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _withdraw_trapped(self, raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
+        assert self._trapped is not None
+        return self._withdraw(self._trapped, raise_cancel)
+
+    def claim(self) -> None:
+        """Keep the next message for the caller, which came before all that will wait from now on."""
+        self.is_claimed = True
+
+    def unclaim(self) -> None:
+        """Give the claim up: what was kept and not taken goes to those that wait."""
+        self.is_claimed = False
+        while self.messages and self.receivers:
+            _reschedule(self.receivers.pop(0), _Delivery(self.take()))
 
     def clear(self) -> None:
         """Drop what waits."""
-        self._messages.clear()
+        self.messages = _NO_MESSAGES
         self._bytes = 0
 
     def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
         """Let every waiting receiver raise an error of its own."""
-        while self._receivers:
-            trio.lowlevel.reschedule(self._receivers.popleft(), outcome.Error(make_error()))
+        while self.receivers:
+            _reschedule(self.receivers.pop(0), outcome.Error(make_error()))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+from collections.abc import Callable
 
 import trio
 
@@ -25,6 +26,7 @@ from trio_websocket.protocol import (
     NEED_DATA,
     BinaryReceived,
     Event,
+    Message,
     PongReceived,
     Role,
     Session,
@@ -54,12 +56,14 @@ class Link:
         pings: What was asked and not answered yet.
         latency: Seconds between the latest answered ping and its pong, or None before the first.
         lost: Set when the transport is gone.
+        senders: The queue of those that wait for room, or None if nobody does.
     """
 
     __slots__ = (
         "_cause",
         "_is_at_eof",
         "_is_ending",
+        "_is_holding_pongs",
         "_is_pull_due",
         "inbox",
         "latency",
@@ -67,6 +71,7 @@ class Link:
         "name",
         "options",
         "pings",
+        "senders",
         "session",
         "transport",
     )
@@ -76,6 +81,9 @@ class Link:
         self.options: ConnectionOptions = options
         self.transport: Transport = transport
         self.session: Session = session
+        # Writing.
+        self.senders: trio.StrictFIFOLock | None = None  # held by whoever waits for room first
+        self._is_holding_pongs = False
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
         self._is_at_eof = False
@@ -91,7 +99,7 @@ class Link:
     @property
     def is_open(self) -> bool:
         """Whether messages may be sent."""
-        return self.session.state is SessionState.OPEN
+        return self.session.is_open
 
     def make_closed(self) -> ConnectionClosed:
         """The error for one call that finds the connection closed, with what ended it as its cause."""
@@ -123,23 +131,82 @@ class Link:
         if not self.is_open:
             raise self.make_closed()
 
+    def send_message(self, message: Message) -> None:
+        """Hand a message over, whole."""
+        data = self.session.message_to_send(message)
+        if data is None:
+            self.flush()
+        else:
+            self.transport.write(data)
+            if self.transport.backlog:
+                self._check_backlog()
+
+    async def send_message_in_turn(self, message: Message) -> None:
+        """Wait for room, after those that wait already, and then hand a message over.
+
+        Raises:
+            ConnectionClosed: The connection is closed or closing. Cancelling is safe: nothing was sent.
+        """
+        lock = self.senders
+        if lock is None:
+            lock = self.senders = trio.StrictFIFOLock()
+        try:
+            async with lock:
+                await self.wait_room_to_send()
+                self.send_message(message)
+        finally:
+            if not lock.statistics().tasks_waiting and not lock.locked():
+                self.senders = None
+
     def flush(self) -> None:
         """Hand over what the session has to send."""
         # As soon as there is room: under busy senders the backlog may never drain.
-        if self.has_room_to_send():
-            self.session.hold_pongs(False)
-        data = self.session.data_to_send()
-        if data:
-            self.transport.write(data)
-            # A peer that pings and does not read gets one answer for many, instead of our memory.
-            if not self.has_room_to_send():
-                self.session.hold_pongs(True)
+        if self._is_holding_pongs and self.has_room_to_send():
+            self._hold_pongs(False)
+        parts = self.session.parts_to_send()
+        if len(parts) > 1:
+            self.transport.writelines(parts)
+        elif parts:
+            self.transport.write(parts[0])
+        else:
+            return
+        self._check_backlog()
+
+    def _check_backlog(self) -> None:
+        # A peer that pings and does not read gets one answer for many, instead of our memory.
+        if self.transport.backlog > self.options.write_backlog:
+            self._hold_pongs(True)
+
+    def _hold_pongs(self, hold: bool) -> None:
+        self._is_holding_pongs = hold
+        self.session.hold_pongs(hold)
 
     # --------------------------------------------------------------------------------------------------- reading
 
+    @property
+    def is_filling(self) -> bool:
+        """Whether the rest of a large message is awaited."""
+        return self.session.is_filling
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        """Take in some of the rest of a large message."""
+        size = self.session.fill(receive)
+        if size and not self.session.is_filling:
+            self.pull()
+        return size
+
     def data_received(self, data: Buffer) -> None:
         """Take in bytes from the peer."""
-        self.session.receive_data(data)
+        session, inbox = self.session, self.inbox
+        if inbox.receivers or inbox.is_claimed:
+            # What is nearly always the case: the one message that came is the one that somebody waits for.
+            message = session.receive_message(data)
+            if message is not None:
+                inbox.put(message)
+                if not session.unread:
+                    return
+        else:
+            session.receive_data(data)
         self.pull()
 
     def eof_received(self) -> None:
@@ -167,7 +234,8 @@ class Link:
         if self._is_ending:
             return
         try:
-            self._pull_some()
+            if self._pull_some():
+                return
         except RemoteProtocolError as error:
             logger.debug("%s: %s", self.name, error)
         if self.session.state is SessionState.CLOSED:
@@ -175,20 +243,29 @@ class Link:
         else:
             self.flush()
 
-    def _pull_some(self) -> None:
+    def _pull_some(self) -> bool:
+        """Returns whether there was nothing but messages, and nothing is left."""
+        session = self.session
+        has_events = False
         for _ in range(PULL_BUDGET):
             if not self._has_room_to_receive():
                 self.transport.pause_reading()
-                return
-            event = self.session.next_event()
+                return not has_events
+            message = session.next_message()
+            if message is not None:
+                self.inbox.put(message)
+                continue
+            event = session.next_event()
             if event is NEED_DATA:
                 self.transport.resume_reading()
-                return
+                return False
             self._handle(event)
+            has_events = True
         self.transport.pause_reading()
         if not self._is_pull_due:
             self._is_pull_due = True
             trio.lowlevel.current_trio_token().run_sync_soon(self._pull_on)
+        return False
 
     def _pull_on(self) -> None:
         self._is_pull_due = False
@@ -199,6 +276,31 @@ class Link:
             logger.exception("%s: failed", self.name)
             self._cause = self._cause or error
             self.transport.abort()
+
+    async def receive_in_person(self) -> str | bytes:
+        """Wait for a message by waiting for the socket: cheaper, where only few do so.
+
+        Raises:
+            ConnectionClosed: The connection is closed. Cancelling is safe: no message is lost.
+        """
+        inbox, transport = self.inbox, self.transport
+        inbox.claim()
+        try:
+            while not inbox and self.is_open and transport.can_read_in_person():
+                await transport.read_in_person()
+            if inbox:
+                return self.take()
+        finally:
+            inbox.unclaim()
+        if not self.is_open:
+            raise self.make_closed()
+        return await inbox.wait(is_first=True)
+
+    def take(self) -> str | bytes:
+        """Take the oldest message out of the inbox, which has one, and make use of the room."""
+        message = self.inbox.take()
+        self.pull()
+        return message
 
     def _has_room_to_receive(self) -> bool:
         # After our close frame everything is dropped; before an end of file, everything is in memory already.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
 
 import trio
@@ -61,6 +62,15 @@ class _Opening(Generic[_Handshake]):
         self.transport: Transport = transport
         self.has_ended: bool = False
         transport.set_owner(self)
+
+    @property
+    def is_filling(self) -> bool:
+        """A handshake has nothing large."""
+        return False
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        """Never called, as nothing is filled."""
+        raise NotImplementedError
 
     def data_received(self, data: Buffer) -> None:
         """Take in bytes from the peer."""

@@ -25,7 +25,7 @@ from trio_websocket._options import (
     ConnectionOptions,
 )
 from trio_websocket._request import WebSocketRequest, finish_request
-from trio_websocket._transports import StreamTransport
+from trio_websocket._transports import open_transport
 from trio_websocket.protocol import ServerHandshake
 
 __all__ = ["WebSocketServer", "serve_websocket", "wrap_server_stream"]
@@ -89,7 +89,7 @@ async def _guard_request(request: WebSocketRequest, opening: ServerOpening) -> N
 
 
 def _open(stream: trio.abc.Stream, options: ConnectionOptions) -> ServerOpening:
-    transport = StreamTransport(stream, receive_size=options.receive_size)
+    transport = open_transport(stream, options.receive_size)
     return ServerOpening(transport, ServerHandshake(), options)
 
 

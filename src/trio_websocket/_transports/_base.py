@@ -7,6 +7,7 @@ harm, and then hands a whole message over without a checkpoint in between.
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable
 from typing import Protocol
 
 from trio_websocket._endpoint import Endpoint
@@ -17,6 +18,17 @@ __all__ = ["Transport", "TransportOwner"]
 
 class TransportOwner(Protocol):
     """What a transport tells, synchronously, and never from inside one of its own methods."""
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether `fill` may be called in place of `data_received`: the rest of a large message is awaited."""
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        """Let `receive`, such as `socket.recv_into`, write what comes straight to where it belongs.
+
+        Returns:
+            What `receive` returned; 0 is the end, which is still to be told. What it raises passes through.
+        """
 
     def data_received(self, data: Buffer) -> None:
         """Bytes came; the buffer is the transport's again when this returns."""
@@ -35,15 +47,19 @@ class TransportOwner(Protocol):
 
 
 class Transport(abc.ABC):
-    """Bytes in and out of one connection.
+    """Bytes in and out of one connection."""
 
-    Attributes:
-        local: Our address, or a text that describes our end where it has none.
-        remote: The peer's.
-    """
+    __slots__ = ()
 
-    local: Endpoint | str
-    remote: Endpoint | str
+    @property
+    @abc.abstractmethod
+    def local(self) -> Endpoint | str:
+        """Our address, or a text that describes our end where it has none."""
+
+    @property
+    @abc.abstractmethod
+    def remote(self) -> Endpoint | str:
+        """The peer's."""
 
     @abc.abstractmethod
     def set_owner(self, owner: TransportOwner) -> None:
@@ -57,6 +73,10 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def write(self, data: bytes) -> None:
         """Take `data` over, all of it and in order. Never blocks, never fails; dropped once the transport is closed."""
+
+    def writelines(self, parts: list[bytes]) -> None:
+        """Take several parts over as one, without a copy where the transport can."""
+        self.write(b"".join(parts))
 
     @abc.abstractmethod
     async def wait_backlog(self, limit: int) -> None:
@@ -76,6 +96,17 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def resume_reading(self) -> None:
         """Go on reading."""
+
+    def can_read_in_person(self) -> bool:
+        """Whether `read_in_person` may be called now: a transport may know that this is cheaper."""
+        return False
+
+    async def read_in_person(self) -> None:
+        """Wait for the peer in the task that calls, and tell what came; or return when `wake_waiters` is called.
+
+        By one task at a time. Cancelling is safe.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def close(self, *, timeout: float, linger: float, shutdown: bool) -> None:

@@ -15,7 +15,7 @@ from collections import deque
 
 import trio
 
-from trio_websocket._endpoint import endpoints_of_stream
+from trio_websocket._endpoint import Endpoint, endpoints_of_stream
 from trio_websocket._transports._base import Transport, TransportOwner
 
 __all__ = ["StreamTransport"]
@@ -40,7 +40,7 @@ class StreamTransport(Transport):
     """
 
     def __init__(self, stream: trio.abc.Stream, *, receive_size: int | None = None) -> None:
-        self.local, self.remote = endpoints_of_stream(stream)
+        self._local, self._remote = endpoints_of_stream(stream)
         self._stream = stream
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
@@ -61,13 +61,21 @@ class StreamTransport(Transport):
         self._linger = 0.0
         self._shutdown = False
 
+    @property
+    def local(self) -> Endpoint | str:
+        return self._local
+
+    @property
+    def remote(self) -> Endpoint | str:
+        return self._remote
+
     def set_owner(self, owner: TransportOwner) -> None:
         is_first = self._owner is None
         self._owner = owner
         if is_first:
             context = contextvars.copy_context()
-            trio.lowlevel.spawn_system_task(self._read, name=f"read {self.remote}", context=context)
-            trio.lowlevel.spawn_system_task(self._write, name=f"write {self.remote}", context=context)
+            trio.lowlevel.spawn_system_task(self._read, name=f"read {self._remote}", context=context)
+            trio.lowlevel.spawn_system_task(self._write, name=f"write {self._remote}", context=context)
 
     # --------------------------------------------------------------------------------------------------- reading
 
@@ -101,7 +109,7 @@ class StreamTransport(Transport):
     def _report(self, error: Exception) -> None:
         # What no stream should raise is a bug, theirs or ours; to call it a lost connection would hide it.
         if not isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError | OSError):
-            logger.error("the connection to %s failed", self.remote, exc_info=error)
+            logger.error("the connection to %s failed", self._remote, exc_info=error)
 
     # --------------------------------------------------------------------------------------------------- writing
 

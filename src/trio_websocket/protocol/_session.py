@@ -32,7 +32,7 @@ from trio_websocket.protocol._events import (
 from trio_websocket.protocol._frames import check_control_payload, check_header
 from trio_websocket.protocol._messages import MessageAssembler
 from trio_websocket.protocol._opcodes import Opcode
-from trio_websocket.protocol._writer import FrameWriter
+from trio_websocket.protocol._writer import LARGE, FrameWriter
 
 __all__ = [
     "DEFAULT_MAX_FRAGMENTS",
@@ -55,6 +55,14 @@ DEFAULT_MAX_FRAGMENTS: Final = 2**16
 
 # `receive_data` refuses more while so many bytes wait to be pulled.
 _MAX_UNREAD = 2**20
+
+# RFC 6455 §5.2: the highest bit of a 64-bit length is 0.
+_MAX_LENGTH = 2**63 - 1
+
+# A payload over this size is received in its final place.
+_LARGE_PAYLOAD = 2**16
+
+_BYTES = (bytes, bytearray)
 
 
 class Role(enum.Enum):
@@ -100,6 +108,9 @@ class Session:
             is sent 1009, as soon as a frame's header tells.
         max_fragments: Frames in one received message; `math.inf` for no limit. Over it: 1009.
         random_bytes: Gives as many unpredictable bytes as asked for: masking keys (RFC 6455 §5.3, §10.3).
+
+    Attributes:
+        is_open: Whether the state is `SessionState.OPEN`: messages may be sent.
     """
 
     __slots__ = (
@@ -112,10 +123,14 @@ class Session:
         "_fragment_opcode",
         "_header",
         "_initiator",
+        "_is_masked",
+        "_is_plain",
+        "_max_message_size",
         "_role",
         "_state",
         "_write",
         "_writer",
+        "is_open",
     )
 
     def __init__(
@@ -128,9 +143,13 @@ class Session:
     ) -> None:
         self._role = role
         self._state = SessionState.OPEN
+        self.is_open: bool = True
         self._error: RemoteProtocolError | None = None
         # Reading.
         self._decoder = FrameDecoder()
+        self._is_masked = role is Role.SERVER
+        self._max_message_size = min(max_message_size, _MAX_LENGTH)
+        self._is_plain = True  # open, and between two messages
         self._assembler = MessageAssembler(max_message_size, max_fragments)
         self._header: FrameHeader | None = None  # of the frame whose payload is being read
         self._eof = False
@@ -219,6 +238,36 @@ class Session:
         """Take in that the peer will send no more: after what was received, the session ends."""
         self._eof = True
 
+    def next_message(self) -> str | bytes | None:
+        """Pull the next message if it is what comes next, whole and in one frame; else None, and `next_event` tells.
+
+        What most messages are, without an event for each.
+        """
+        if not self._is_plain:
+            return None
+        return self._decoder.read_message(self._is_masked, self._max_message_size)
+
+    def receive_message(self, data: Buffer) -> str | bytes | None:
+        """`receive_data` and `next_message` at once."""
+        self.receive_data(data)
+        return self._decoder.read_message(self._is_masked, self._max_message_size) if self._is_plain else None
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether the rest of a large message is awaited, which `fill` may take straight from where it comes."""
+        return self._decoder.is_filling
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        """In place of `receive_data`: let `receive` write some of the rest of a large message to where it belongs.
+
+        Args:
+            receive: Given a buffer, writes what came into it, and returns how much; such as `socket.recv_into`.
+
+        Returns:
+            What `receive` returned. What it raises passes through, and nothing has happened.
+        """
+        return self._decoder.fill(receive)
+
     def next_event(self) -> Event | Literal[NeedData.NEED_DATA]:
         """Pull the next event, or `NEED_DATA`. What has to be answered is in `data_to_send()` afterwards.
 
@@ -245,6 +294,7 @@ class Session:
                 check_header(header, must_be_masked=self._role is Role.SERVER)
                 if header.opcode < Opcode.CLOSE:
                     self._assembler.begin_frame(header)
+                    self._is_plain = False
                 self._header = header
             event = (
                 self._read_data(header) if header.opcode < Opcode.CLOSE else self._read_control(header.opcode)
@@ -257,14 +307,23 @@ class Session:
         return NEED_DATA
 
     def _read_data(self, header: FrameHeader) -> Event | Literal[NeedData.NEED_DATA] | None:
+        if header.fin and header.opcode and header.length > _LARGE_PAYLOAD:
+            # Received into its final place, so UTF-8 is checked at the end.
+            payload = self._decoder.read_payload()
+            return NEED_DATA if payload is None else self._finish(payload)
         part = self._decoder.read_part()
         if self._decoder.remaining:
             self._assembler.add(part)
             return NEED_DATA
         if header.fin:
-            return self._assembler.finish(part)
+            return self._finish(part)
         self._assembler.add(part)
         return None
+
+    def _finish(self, part: bytes) -> Event:
+        event = self._assembler.finish(part)
+        self._is_plain = self.is_open
+        return event
 
     def _read_control(self, opcode: int) -> Event | Literal[NeedData.NEED_DATA]:
         payload = self._decoder.read_payload()
@@ -272,7 +331,7 @@ class Session:
             return NEED_DATA
         if opcode == Opcode.PING:
             # Nothing follows our close frame.
-            if self._state is SessionState.OPEN:
+            if self.is_open:
                 self._writer.answer_ping(payload)
             return PingReceived(payload)
         if opcode == Opcode.PONG:
@@ -306,6 +365,7 @@ class Session:
         # Every step leads away from the open state, so to where no pong is sent any more.
         self._writer.drop_pong()
         self._state = _NEXT[self._state, step]
+        self.is_open = self._is_plain = False
         if self._state is SessionState.CLOSED:
             self._decoder.discard()
 
@@ -319,11 +379,28 @@ class Session:
             LocalProtocolError: A fragmented message is open, or our close frame was sent.
             RemoteProtocolError: The session is dead.
         """
-        opcode, payload = _encode_message(message)
+        opcode, payload = _split_message(message)
         self._check_open()
         if self._fragment_opcode is not None:
             raise LocalProtocolError("a fragmented message is open: finish it first (RFC 6455 §5.4)")
         self._write(opcode, payload)
+
+    def message_to_send(self, message: Message) -> bytes | None:
+        """`send_message` and `data_to_send` at once, for most messages: small, and nothing else waits to be sent.
+
+        Returns:
+            The bytes to send, or None: the message was queued.
+
+        Raises:
+            As `send_message`.
+        """
+        if self.is_open and self._fragment_opcode is None and not self._writer.outgoing:
+            if type(message) is str:
+                return self._writer.encode(Opcode.TEXT, message)
+            if type(message) is bytes and len(message) < LARGE:
+                return self._writer.encode(Opcode.BINARY, message)
+        self.send_message(message)
+        return None
 
     def send_fragment(self, data: Message, *, is_final: bool) -> None:
         """Queue one fragment of a message; the first decides whether that is text or binary (RFC 6455 §5.4).
@@ -333,7 +410,7 @@ class Session:
             LocalProtocolError: Our close frame was sent.
             RemoteProtocolError: The session is dead.
         """
-        opcode, payload = _encode_message(data)
+        opcode, payload = _split_message(data)
         self._check_open()
         if self._fragment_opcode is None:
             frame_opcode = self._fragment_opcode = opcode
@@ -385,6 +462,11 @@ class Session:
 
     def data_to_send(self) -> bytes:
         """Take the bytes that are to be sent to the peer now, whole frames in their order; may be empty."""
+        # b"".join gives a lone frame back as it is, without a copy.
+        return b"".join(self._writer.take())
+
+    def parts_to_send(self) -> list[bytes]:
+        """As `data_to_send`, but in parts, so that a large payload need not be copied."""
         return self._writer.take()
 
     def hold_pongs(self, hold: bool) -> None:
@@ -402,17 +484,17 @@ class Session:
     def _check_open(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(None)
-        if self._state is not SessionState.OPEN:
+        if not self.is_open:
             raise LocalProtocolError("nothing can be sent after the close frame (RFC 6455 §5.5.1)")
 
 
 _ABNORMAL: Final = 1006
 
 
-def _encode_message(message: Message) -> tuple[Opcode, Buffer]:
+def _split_message(message: Message) -> tuple[Opcode, Buffer | str]:
     if isinstance(message, str):
-        return Opcode.TEXT, message.encode()
-    if isinstance(message, bytes | bytearray):
+        return Opcode.TEXT, message
+    if isinstance(message, _BYTES):
         return Opcode.BINARY, message
     if isinstance(message, memoryview):
         return Opcode.BINARY, message.cast("B") if message.c_contiguous else message.tobytes()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from trio_websocket._kernel import Buffer, encode_frame
+from trio_websocket._kernel import Buffer, encode_frame, encode_header
 from trio_websocket.protocol._opcodes import Opcode
 
-__all__ = ["FrameWriter"]
+__all__ = ["LARGE", "FrameWriter"]
 
 # While so many bytes wait to be taken, pongs are held.
 _MAX_PONGS = 2**16
+
+# From this size on, a payload that needs no mask is sent as it is, beside its header, rather than copied.
+LARGE: Final = 2**14
 
 
 class FrameWriter:
@@ -19,34 +23,46 @@ class FrameWriter:
     Args:
         random_bytes: Gives as many unpredictable bytes as asked for, a client's masking keys (RFC 6455 §5.3, §10.3);
             None for a server, which doesn't mask.
+
+    Attributes:
+        outgoing: What is queued.
     """
 
-    __slots__ = ("_held_pong", "_is_holding_pongs", "_outgoing", "_outgoing_size", "_random_bytes")
+    __slots__ = ("_held_pong", "_is_holding_pongs", "_outgoing_size", "_random_bytes", "outgoing")
 
     def __init__(self, random_bytes: Callable[[int], bytes] | None) -> None:
         self._random_bytes = random_bytes
-        self._outgoing: list[bytes] = []
+        self.outgoing: list[bytes] = []
         self._outgoing_size = 0
         self._is_holding_pongs = False
         self._held_pong: bytes | None = None
 
-    def write(self, opcode: Opcode, payload: Buffer, *, fin: bool = True) -> None:
-        """Queue one frame."""
+    def encode(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> bytes:
+        """Make one frame, for the caller to send."""
         random_bytes = self._random_bytes
         mask = None if random_bytes is None else random_bytes(4)
-        frame = encode_frame(opcode, payload, fin=fin, mask=mask)
-        self._outgoing.append(frame)
-        self._outgoing_size += len(frame)
+        return encode_frame(opcode, payload, fin=fin, mask=mask)
 
-    def take(self) -> bytes:
+    def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> None:
+        """Queue one frame."""
+        # What is not bytes may change when the caller has it back.
+        if self._random_bytes is None and type(payload) is bytes and len(payload) >= LARGE:
+            self._append(encode_header(opcode, len(payload), fin=fin))
+            self._append(payload)
+        else:
+            self._append(self.encode(opcode, payload, fin=fin))
+
+    def _append(self, part: bytes) -> None:
+        self.outgoing.append(part)
+        self._outgoing_size += len(part)
+
+    def take(self) -> list[bytes]:
         """Take what is to be sent now, whole frames in their order; may be empty."""
         if self._held_pong is not None and not self._is_holding_pongs:
             self._release_pong()
-        # b"".join gives a lone frame back as it is, without a copy.
-        data = b"".join(self._outgoing)
-        self._outgoing.clear()
+        parts, self.outgoing = self.outgoing, []
         self._outgoing_size = 0
-        return data
+        return parts
 
     def answer_ping(self, payload: bytes) -> None:
         """Queue a pong, or keep it in place of the one that is held.

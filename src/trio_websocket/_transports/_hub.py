@@ -1,0 +1,202 @@
+"""One poller for all plain sockets of a Trio run.
+
+Theory of operation
+    Trio registers a socket anew for every wait, and wakes a task for it. Here every socket is registered once,
+    edge-triggered, with a poller of our own. One system task waits for that poller's own descriptor, and then serves every
+    socket that has something to tell: no task and no registration per connection. A second system task does what was put
+    off until the scheduler turns: to send what was written in pieces, to read on where one turn's share was not enough, to
+    tell of a connection that was lost.
+
+    The hub begins with the first socket of a run and ends with the last. What goes wrong with one socket ends that socket;
+    the hub never sees it.
+
+    With one or two busy sockets the hub's own task costs more than it saves, so it keeps an eye on how many it serves at
+    once: while they are few, a task that waits for a message may take its socket out of the poller and wait for it in
+    person (`is_quiet`).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+from trio_websocket._transports._poller import Poller, make_poller
+
+__all__ = ["Hub", "HubSocket", "hub_of_this_run"]
+
+# What one socket may read in one turn, so that a flood on one does not starve the others.
+_BUFFER_SIZE = 65536
+
+# Sockets that are served at once when it gets busy, polls in a row with fewer when it is quiet again, and sockets that may be
+# waited for in person.
+_BUSY = 3
+_QUIET_POLLS = 8
+_IN_PERSON = 2
+
+
+class HubSocket(Protocol):
+    """What the hub serves; nothing of it may raise."""
+
+    @property
+    def fd(self) -> int:
+        """The descriptor."""
+
+    def serve(self, events: int) -> None:
+        """Do a bounded amount of work about the poller's `events`."""
+
+    def turn(self) -> None:
+        """Do what was put off until the scheduler turns."""
+
+    def abort(self) -> None:
+        """Close; the run is over."""
+
+
+class Hub:
+    """Serves the sockets that are added, until they are removed.
+
+    Attributes:
+        buffer: Where whoever is being served may read into.
+        turns: How often sockets have been served, as a clock for what happened since.
+        is_quiet: Whether a task may wait for its socket in person.
+    """
+
+    def __init__(self) -> None:
+        self.buffer: memoryview = memoryview(bytearray(_BUFFER_SIZE))
+        self.turns: int = 0
+        self.is_quiet: bool = True
+        self._poller: Poller = make_poller()
+        self._sockets: dict[int, HubSocket] = {}
+        self._is_ending = False
+        self._poll_scope = trio.CancelScope()
+        # What was put off.
+        self._put_off: list[HubSocket] = []
+        self._turner: trio.lowlevel.Task | None = None  # while it sleeps
+        # Waiting in person: what is out of the poller.
+        self._in_person: set[HubSocket] = set()
+        self._quiet_polls = _QUIET_POLLS
+        trio.lowlevel.spawn_system_task(self._poll, name="trio_websocket poll")
+        trio.lowlevel.spawn_system_task(self._turn, name="trio_websocket turn")
+
+    def add(self, sock: HubSocket) -> None:
+        """Serve `sock` from now on."""
+        self._poller.add(sock.fd)
+        self._sockets[sock.fd] = sock
+
+    def add_writable(self, sock: HubSocket) -> None:
+        """Serve it also when there is room to write."""
+        self._poller.add_writable(sock.fd)
+
+    def remove(self, sock: HubSocket) -> None:
+        """Stop. To be called before the descriptor is closed; `turn` may still be called once."""
+        del self._sockets[sock.fd]
+        if sock in self._in_person:
+            self.wake(sock)
+            self._in_person.remove(sock)
+            self._judge_quiet()
+        else:
+            self._poller.remove(sock.fd)
+
+    def put_off(self, sock: HubSocket) -> None:
+        """Call `sock.turn()` once when the scheduler turns."""
+        self._put_off.append(sock)
+        self._wake_turner()
+
+    async def wait_in_person(self, sock: HubSocket) -> None:
+        """Wait until `sock` is readable, or `wake`, or it is removed. Cancelling is safe.
+
+        It is out of the poller from then on, until `take_back` or `remove`.
+        """
+        self._poller.remove(sock.fd)
+        self._in_person.add(sock)
+        self._judge_quiet()
+        try:
+            await trio.lowlevel.wait_readable(sock.fd)
+        except trio.ClosedResourceError:
+            # That is how `wake` does it.
+            pass
+
+    def wake(self, sock: HubSocket) -> None:
+        """Let out who waits for `sock` in person."""
+        if sock in self._in_person:
+            trio.lowlevel.notify_closing(sock.fd)
+
+    def take_back(self, sock: HubSocket) -> None:
+        """Have the poller tell again of a socket that was waited for in person."""
+        self._in_person.remove(sock)
+        self._poller.add(sock.fd)
+        self._judge_quiet()
+
+    def _judge_quiet(self) -> None:
+        self.is_quiet = self._quiet_polls >= _QUIET_POLLS and len(self._in_person) < _IN_PERSON
+
+    async def _poll(self) -> None:
+        poller, sockets = self._poller, self._sockets
+        try:
+            with self._poll_scope:
+                while True:
+                    await trio.lowlevel.wait_readable(poller.fileno())
+                    self.turns += 1
+                    told = poller.poll()
+                    for fd, events in told:
+                        sock = sockets.get(fd)
+                        if sock is not None:
+                            sock.serve(events)
+                    self._quiet_polls = 0 if len(told) >= _BUSY else self._quiet_polls + 1
+                    self._judge_quiet()
+        finally:
+            self._end()
+            trio.lowlevel.notify_closing(poller.fileno())
+            poller.close()
+
+    async def _turn(self) -> None:
+        while not self._is_ending:
+            if self._put_off:
+                self._serve_put_off()
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            elif self._sockets:
+                self._turner = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
+            else:
+                # The last socket has gone.
+                _hub.set(None)
+                self._is_ending = True
+                self._poll_scope.cancel()
+
+    def _serve_put_off(self) -> None:
+        self.turns += 1
+        put_off, self._put_off = self._put_off, []
+        for sock in put_off:
+            sock.turn()
+
+    def _wake_turner(self) -> None:
+        task, self._turner = self._turner, None
+        if task is not None:
+            trio.lowlevel.reschedule(task)
+
+    def _stop_sleeping(self, _: object) -> trio.lowlevel.Abort:
+        self._turner = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _end(self) -> None:
+        """Leave nothing behind, also when the whole run is being cancelled under open connections."""
+        if _hub.get() is self:
+            _hub.set(None)
+        for sock in list(self._sockets.values()):
+            sock.abort()
+        while self._put_off:
+            self._serve_put_off()
+        self._is_ending = True
+        self._wake_turner()
+
+
+_hub: trio.lowlevel.RunVar[Hub | None] = trio.lowlevel.RunVar("trio_websocket hub", None)
+
+
+def hub_of_this_run() -> Hub:
+    """The hub of the Trio run that calls, begun if there is none."""
+    hub = _hub.get()
+    if hub is None:
+        hub = Hub()
+        _hub.set(hub)
+    return hub

@@ -1,0 +1,413 @@
+"""The transport over a plain socket, driven by the hub: no task per connection.
+
+Theory of operation
+    The poller tells of edges: that something came, or that there is room again. Whether there is more to read is remembered
+    here until the socket itself says no. A first write goes to the socket at once; what is written after it, before the
+    scheduler has turned, is collected and goes out together. Each turn reads at most one buffer.
+
+    Nothing may be told from inside one of the transport's own methods, so an end is told when the scheduler turns.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import trio
+
+from trio_websocket._endpoint import Endpoint
+from trio_websocket._transports._base import Transport, TransportOwner
+from trio_websocket._transports._hub import Hub, hub_of_this_run
+from trio_websocket._transports._poller import HANG_UP, READABLE, WRITABLE
+
+__all__ = ["SocketTransport"]
+
+logger = logging.getLogger("trio-websocket")
+
+# What is collected up to this size goes out as one; beyond it, copying costs more than it saves.
+_JOIN_SIZE = 65536
+
+# Parts that one call may send.
+_MAX_PARTS = 64
+
+# What one turn reads at most of a large payload.
+_TURN_SIZE = 262144
+
+# From so many bytes in one read on, it is worth asking whether the rest may go straight to where it belongs.
+_LARGE_READ = 16384
+
+# Seconds to read what a peer sent before it refused to take more.
+_LAST_WORDS = 1.0
+
+
+class SocketTransport(Transport):
+    """A transport over `sock`, a connected and non-blocking stream socket, which is the transport's from now on.
+
+    Args:
+        sock: The socket.
+        local: Our end.
+        remote: The peer's.
+        receive_size: Bytes to read at once; None for the library's choice.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_error",
+        "_has_ended",
+        "_has_hung_up",
+        "_hub",
+        "_is_blocked",
+        "_is_closing",
+        "_is_in_person",
+        "_is_paused",
+        "_is_put_off",
+        "_is_readable",
+        "_is_released",
+        "_latest_size",
+        "_local",
+        "_outgoing",
+        "_owner",
+        "_receive_size",
+        "_remote",
+        "_sock",
+        "_waiters",
+        "_written_at",
+        "backlog",
+        "fd",
+    )
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        local: Endpoint | str,
+        remote: Endpoint | str,
+        *,
+        receive_size: int | None = None,
+    ) -> None:
+        self.fd: int = sock.fileno()
+        self._sock = sock
+        self._local = local
+        self._remote = remote
+        self._hub: Hub | None = None
+        self._owner: TransportOwner | None = None
+        self._error: Exception | None = None
+        self._is_put_off = False
+        # Reading.
+        self._receive_size = receive_size
+        self._buffer: memoryview | None = None
+        self._latest_size = 0  # of a read
+        self._is_readable = False  # as far as we know
+        self._is_paused = False
+        self._is_in_person = False  # a task waits for the socket itself
+        self._has_hung_up = False  # the poller has seen the end
+        self._has_ended = False  # so have we
+        # Writing.
+        self._outgoing: list[bytes | memoryview] = []
+        self.backlog: int = 0
+        self._written_at = -1  # the hub's turn at the latest write
+        self._is_blocked = False  # the socket takes no more
+        self._waiters: trio.lowlevel.ParkingLot | None = None
+        # Closing.
+        self._is_closing = False
+        self._is_released = False
+
+    @property
+    def local(self) -> Endpoint | str:
+        return self._local
+
+    @property
+    def remote(self) -> Endpoint | str:
+        return self._remote
+
+    def set_owner(self, owner: TransportOwner) -> None:
+        self._owner = owner
+        if self._hub is None:
+            hub = self._hub = hub_of_this_run()
+            self._buffer = hub.buffer[: self._receive_size]
+            hub.add(self)
+
+    # ------------------------------------------------------------------------------------------ what the hub tells
+
+    def serve(self, events: int) -> None:
+        """Read or write, as the poller has it."""
+        if events & HANG_UP:
+            self._has_hung_up = True
+        if events & WRITABLE:
+            self._is_blocked = False
+            self._drain()
+        if events != WRITABLE:
+            self._is_readable = True
+            self._read()
+
+    def turn(self) -> None:
+        """Send what was collected, read on, or tell the end."""
+        self._is_put_off = False
+        if self._is_released:
+            self._tell_lost()
+        else:
+            self._drain()
+            if self._is_readable:
+                self._read()
+
+    def _put_off(self) -> None:
+        if not self._is_put_off:
+            self._is_put_off = True
+            assert self._hub is not None
+            self._hub.put_off(self)
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def pause_reading(self) -> None:
+        self._is_paused = True
+
+    def resume_reading(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            if self._is_readable:
+                self._put_off()
+
+    def _read(self) -> None:
+        owner, buffer = self._owner, self._buffer
+        if self._is_paused or self._is_released or owner is None or buffer is None:
+            return
+        try:
+            if self._latest_size >= _LARGE_READ and owner.is_filling and not self._read_large(owner):
+                return
+            size = self._sock.recv_into(buffer)
+            self._latest_size = size
+            if size:
+                owner.data_received(buffer[:size])
+        except BlockingIOError:
+            self._is_readable = False
+        except Exception as error:
+            # The socket's own, or a bug in what was told: either ends this connection and no more.
+            self._fail(error)
+        else:
+            if not size:
+                self._end_reading(owner)
+            elif size == len(buffer) or self._has_hung_up:
+                self._put_off()
+            else:
+                # A short read has emptied the socket; only an end could lie behind it.
+                self._is_readable = False
+
+    def _read_large(self, owner: TransportOwner) -> bool:
+        """Receive a large payload to where it belongs; whether this turn may read on behind it."""
+        left = _TURN_SIZE
+        while owner.is_filling:
+            if left <= 0:
+                self._put_off()
+                return False
+            size = owner.fill(self._sock.recv_into)
+            if not size:
+                self._end_reading(owner)
+                return False
+            left -= size
+        return not (self._is_paused or self._is_released)
+
+    def _end_reading(self, owner: TransportOwner) -> None:
+        self._is_readable = False
+        if self._has_ended:
+            # The poller tells it again when it is asked anew, and when our direction has ended, too.
+            return
+        self._has_ended = True
+        self.wake_waiters()
+        try:
+            owner.eof_received()
+        except Exception as error:
+            self._fail(error)
+
+    def can_read_in_person(self) -> bool:
+        if self._hub is None or not self._hub.is_quiet or self._outgoing:
+            return False
+        return not (self._is_readable or self._is_paused or self._is_closing or self._is_in_person)
+
+    async def read_in_person(self) -> None:
+        hub = self._hub
+        assert hub is not None
+        self._is_in_person = True
+        try:
+            await hub.wait_in_person(self)
+            if not self._is_released:
+                hub.turns += 1
+                self._is_readable = True
+                self._read()
+        finally:
+            self._is_in_person = False
+            if not self._is_released:
+                hub.take_back(self)
+                if self._is_blocked:
+                    hub.add_writable(self)
+
+    # --------------------------------------------------------------------------------------------------- writing
+
+    def write(self, data: bytes) -> None:
+        hub = self._hub
+        if self._is_closing or hub is None:
+            return
+        if self._outgoing or self._written_at == hub.turns:
+            self._outgoing.append(data)
+            self.backlog += len(data)
+            if self.backlog > _JOIN_SIZE:
+                self._send_outgoing()
+            elif not self._is_blocked:
+                self._put_off()
+            return
+        self._written_at = hub.turns
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._break(error)
+            return
+        if sent < len(data):
+            self._outgoing.append(memoryview(data)[sent:])
+            self.backlog = len(data) - sent
+            self._block()
+
+    def writelines(self, parts: list[bytes]) -> None:
+        if not self._is_closing and self._hub is not None:
+            self._outgoing += parts
+            self.backlog += sum(map(len, parts))
+            self._send_outgoing()
+
+    def _send_outgoing(self) -> None:
+        outgoing = self._outgoing
+        while outgoing and not self._is_blocked:
+            if len(outgoing) > 1 and self.backlog <= _JOIN_SIZE:
+                outgoing[:] = [b"".join(outgoing)]
+            try:
+                sent = self._sock.sendmsg(outgoing[:_MAX_PARTS])
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._break(error)
+                return
+            self.backlog -= sent
+            while outgoing and sent >= len(outgoing[0]):
+                sent -= len(outgoing.pop(0))
+            if outgoing:
+                outgoing[0] = memoryview(outgoing[0])[sent:]
+                self._block()
+        self._unpark()
+
+    def _block(self) -> None:
+        """Have the poller tell when the socket takes more."""
+        assert self._hub is not None
+        self._is_blocked = True
+        if self._is_in_person:
+            # Nobody polls for room meanwhile.
+            self._hub.wake(self)
+        else:
+            self._hub.add_writable(self)
+
+    def _drain(self) -> None:
+        if self._outgoing and not self._is_blocked:
+            self._send_outgoing()
+            if not self._outgoing and self._owner is not None and not self._is_closing:
+                try:
+                    self._owner.backlog_drained()
+                except Exception as error:
+                    self._fail(error)
+
+    async def wait_backlog(self, limit: int) -> None:
+        if self.backlog > limit:
+            await self._park()
+
+    async def _park(self) -> None:
+        if self._waiters is None:
+            self._waiters = trio.lowlevel.ParkingLot()
+        await self._waiters.park()
+
+    def _unpark(self) -> None:
+        if self._waiters is not None:
+            self._waiters.unpark_all()
+
+    def wake_waiters(self) -> None:
+        self._unpark()
+        if self._is_in_person and self._hub is not None:
+            self._hub.wake(self)
+
+    # --------------------------------------------------------------------------------------------------- closing
+
+    def close(self, *, timeout: float, linger: float, shutdown: bool) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self.resume_reading()
+        self._send_outgoing()
+        if self._outgoing or linger and not self._has_ended:
+            self._spawn_close(timeout, linger, shutdown)
+        else:
+            self._release()
+
+    def _spawn_close(self, timeout: float, linger: float, shutdown: bool) -> None:
+        name = f"close {self._remote}"
+        trio.lowlevel.spawn_system_task(self._close, timeout, linger, shutdown, name=name)
+
+    async def _close(self, timeout: float, linger: float, shutdown: bool) -> None:
+        try:
+            with trio.move_on_after(timeout):
+                while self._outgoing and not self._is_released:
+                    await self._park()
+                if shutdown and not self._is_released:
+                    self._sock.shutdown(socket.SHUT_WR)
+                with trio.move_on_after(linger):
+                    while not (self._has_ended or self._is_released):
+                        await self._park()
+        except OSError:
+            # The peer has gone.
+            pass
+        finally:
+            self._release()
+
+    def abort(self) -> None:
+        self._release()
+
+    def _break(self, error: OSError) -> None:
+        """The socket does not send any more; the peer may have said why."""
+        self._note(error)
+        self._outgoing.clear()
+        self.backlog = 0
+        self._is_readable = True
+        self._put_off()
+        if not self._is_closing:
+            self._is_closing = True
+            self._spawn_close(_LAST_WORDS, _LAST_WORDS, False)
+
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._note(error)
+        else:
+            # A bug of ours; to call it a lost connection would hide it.
+            logger.error("the connection to %s failed", self._remote, exc_info=error)
+            self._error = error
+        self._release()
+
+    def _note(self, error: OSError) -> None:
+        # Once closing began, an error is no news.
+        if not self._is_closing:
+            # What Trio's own streams raise.
+            self._error = trio.BrokenResourceError(str(error))
+            self._error.__cause__ = error
+
+    def _release(self) -> None:
+        if self._is_released:
+            return
+        self._is_closing = self._is_released = True
+        self._outgoing.clear()
+        self.backlog = 0
+        if self._hub is not None:
+            self._hub.remove(self)
+            self._put_off()
+        self._sock.close()
+        self._unpark()
+
+    def _tell_lost(self) -> None:
+        owner, self._owner = self._owner, None
+        if owner is not None:
+            try:
+                owner.connection_lost(self._error)
+            except Exception:
+                logger.exception("the connection to %s failed", self._remote)
