@@ -16,7 +16,7 @@ from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import CloseReason, ConnectionClosed
 from trio_websocket._kernel import Buffer
 from trio_websocket._link import Link
-from trio_websocket._turns import turns_of_this_run
+from trio_websocket._turns import CALLS_A_TURN, turns_of_this_run
 from trio_websocket.protocol import Headers, Message, Role
 from trio_websocket.protocol._close import describable_close
 from trio_websocket.protocol._frames import check_control_payload
@@ -241,8 +241,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
             await trio.lowlevel.checkpoint_if_cancelled()
             raise link.make_closed()
         if inbox.receivers or not link.transport.can_read_in_person():
-            return await inbox.wait()
-        return await link.receive_in_person()
+            message = await inbox.wait()
+        else:
+            message = await link.receive_in_person()
+        self._turns.left = CALLS_A_TURN
+        return message
 
     def get_message_nowait(self) -> str | bytes:
         """Receive a message that is there already.

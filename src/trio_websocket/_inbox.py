@@ -45,11 +45,12 @@ def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
 class Inbox:
     """A queue of messages, bounded in their number and in the memory that they take.
 
-    The bounds hold by agreement: whoever puts messages in asks `has_room` first.
+    The bounds hold by agreement: whoever puts messages in looks at `is_full`, or asks `has_room`, first.
 
     Attributes:
         messages: Those that wait, in their order; only to be looked at.
         receivers: The tasks that wait, in the order in which they came.
+        is_full: Whether there is no room for another message.
         is_claimed: Whether the next message is kept for who called `claim`.
 
     Args:
@@ -64,6 +65,7 @@ class Inbox:
         "_trap",
         "_trapped",
         "is_claimed",
+        "is_full",
         "messages",
         "receivers",
     )
@@ -73,7 +75,8 @@ class Inbox:
         self._max_bytes = max(1, max_bytes)
         self.messages = _NO_MESSAGES
         self._bytes = 0
-        self.is_claimed = False
+        self.is_full: bool = False
+        self.is_claimed: bool = False
         # Invariant: empty while a message waits, but for one that is claimed.
         self.receivers: list[trio.lowlevel.Task] = []
         self._trap: object = None
@@ -95,7 +98,7 @@ class Inbox:
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
         self.messages.append(message)
-        self._bytes += sys.getsizeof(message)
+        self._count(sys.getsizeof(message))
 
     def take(self) -> str | bytes:
         """Take the oldest message.
@@ -104,8 +107,12 @@ class Inbox:
             IndexError: There is none.
         """
         message = self.messages.popleft()
-        self._bytes -= sys.getsizeof(message)
+        self._count(-sys.getsizeof(message))
         return message
+
+    def _count(self, size: int) -> None:
+        self._bytes += size
+        self.is_full = not self.has_room(read_ahead=False)
 
     @types.coroutine
     def wait(self, *, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
@@ -147,7 +154,7 @@ class Inbox:
     def clear(self) -> None:
         """Drop what waits."""
         self.messages = _NO_MESSAGES
-        self._bytes = 0
+        self._count(-self._bytes)
 
     def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
         """Let every waiting receiver raise an error of its own."""

@@ -245,15 +245,15 @@ class Link:
 
     def _pull_some(self) -> bool:
         """Returns whether there was nothing but messages, and nothing is left."""
-        session = self.session
+        session, inbox = self.session, self.inbox
         has_events = False
         for _ in range(PULL_BUDGET):
-            if not self._has_room_to_receive():
+            if inbox.is_full and not self._may_overfill():
                 self.transport.pause_reading()
                 return not has_events
             message = session.next_message()
             if message is not None:
-                self.inbox.put(message)
+                inbox.put(message)
                 continue
             event = session.next_event()
             if event is NEED_DATA:
@@ -302,12 +302,12 @@ class Link:
         self.pull()
         return message
 
-    def _has_room_to_receive(self) -> bool:
+    def _may_overfill(self) -> bool:
         # After our close frame everything is dropped; before an end of file, everything is in memory already.
-        if self._is_at_eof or self.session.state is not SessionState.OPEN:
+        if self._is_at_eof or not self.session.is_open:
             return True
-        # A pong may stand behind messages, so a waiting ping makes the inbox larger.
-        return self.inbox.has_room(read_ahead=len(self.pings) > 0)
+        # A pong may stand behind messages, so a waiting ping lifts the bound on their number.
+        return len(self.pings) > 0 and self.inbox.has_room(read_ahead=True)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, TextReceived | BinaryReceived):

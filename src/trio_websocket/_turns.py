@@ -11,23 +11,27 @@ import trio
 
 __all__ = ["CALLS_A_TURN", "Turns", "turns_of_this_run"]
 
-CALLS_A_TURN = 32
+CALLS_A_TURN = 64
 
 
 class Turns:
-    """Counts the calls that did not wait."""
+    """Counts the calls that did not wait.
 
-    __slots__ = ("_left",)
+    Attributes:
+        left: How many more may follow; `CALLS_A_TURN` again for who has waited.
+    """
+
+    __slots__ = ("left",)
 
     def __init__(self) -> None:
-        self._left = CALLS_A_TURN
+        self.left: int = CALLS_A_TURN
 
     def is_due(self) -> bool:
         """Count one call; whether it has to yield."""
-        self._left -= 1
-        if self._left > 0:
+        self.left -= 1
+        if self.left > 0:
             return False
-        self._left = CALLS_A_TURN
+        self.left = CALLS_A_TURN
         return True
 
 

@@ -333,7 +333,19 @@ cdef class FrameDecoder:
         Py_CLEAR(self._payload)
         self.remaining = 0
 
+    def receive_message(self, data, bint is_masked, long long max_size):
+        cdef Span span
+        _open(data, &span)
+        try:
+            self._receive(span.start, span.size)
+        finally:
+            _close(&span)
+        return self._read_message(is_masked, max_size)
+
     def read_message(self, bint is_masked, long long max_size):
+        return self._read_message(is_masked, max_size)
+
+    cdef object _read_message(self, bint is_masked, long long max_size):
         cdef Header header
         if self.remaining or not self._parse(&header):
             return None

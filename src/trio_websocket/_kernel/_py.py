@@ -236,6 +236,11 @@ class FrameDecoder:
         self._consume(size + length)
         return message
 
+    def receive_message(self, data: Buffer, is_masked: bool, max_size: int) -> str | bytes | None:
+        """`receive_data` and `read_message` at once."""
+        self.receive_data(data)
+        return self.read_message(is_masked, max_size)
+
     def read_header(self) -> FrameHeader | None:
         """Read the next frame's header, or None until it is there whole, with its masking key."""
         assert self.remaining == 0

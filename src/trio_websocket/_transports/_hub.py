@@ -102,19 +102,11 @@ class Hub:
         self._put_off.append(sock)
         self._wake_turner()
 
-    async def wait_in_person(self, sock: HubSocket) -> None:
-        """Wait until `sock` is readable, or `wake`, or it is removed. Cancelling is safe.
-
-        It is out of the poller from then on, until `take_back` or `remove`.
-        """
+    def lend(self, sock: HubSocket) -> None:
+        """Leave `sock` to a task that waits for it in person, until `take_back` or `remove`."""
         self._poller.remove(sock.fd)
         self._in_person.add(sock)
         self._judge_quiet()
-        try:
-            await trio.lowlevel.wait_readable(sock.fd)
-        except trio.ClosedResourceError:
-            # That is how `wake` does it.
-            pass
 
     def wake(self, sock: HubSocket) -> None:
         """Let out who waits for `sock` in person."""

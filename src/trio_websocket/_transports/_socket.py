@@ -225,13 +225,16 @@ class SocketTransport(Transport):
     async def read_in_person(self) -> None:
         hub = self._hub
         assert hub is not None
+        hub.lend(self)
         self._is_in_person = True
         try:
-            await hub.wait_in_person(self)
-            if not self._is_released:
-                hub.turns += 1
-                self._is_readable = True
-                self._read()
+            await trio.lowlevel.wait_readable(self.fd)
+            hub.turns += 1
+            self._is_readable = True
+            self._read()
+        except trio.ClosedResourceError:
+            # Somebody called `hub.wake`.
+            pass
         finally:
             self._is_in_person = False
             if not self._is_released:
@@ -372,7 +375,10 @@ class SocketTransport(Transport):
         self.backlog = 0
         self._is_readable = True
         self._put_off()
-        if not self._is_closing:
+        if self._is_closing:
+            # There is no room to wait for any more.
+            self._unpark()
+        else:
             self._is_closing = True
             self._spawn_close(_LAST_WORDS, _LAST_WORDS, False)
 

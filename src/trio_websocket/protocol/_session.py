@@ -64,6 +64,10 @@ _LARGE_PAYLOAD = 2**16
 
 _BYTES = (bytes, bytearray)
 
+# Every message asks for these, and an enumeration's member is found slowly.
+_TEXT: Final = int(Opcode.TEXT)
+_BINARY: Final = int(Opcode.BINARY)
+
 
 class Role(enum.Enum):
     """Which end of the connection a session is: clients mask what they send, servers don't (RFC 6455 §5.1)."""
@@ -249,8 +253,11 @@ class Session:
 
     def receive_message(self, data: Buffer) -> str | bytes | None:
         """`receive_data` and `next_message` at once."""
+        decoder = self._decoder
+        if self._is_plain and not decoder.unread:
+            return decoder.receive_message(data, self._is_masked, self._max_message_size)
         self.receive_data(data)
-        return self._decoder.read_message(self._is_masked, self._max_message_size) if self._is_plain else None
+        return self.next_message()
 
     @property
     def is_filling(self) -> bool:
@@ -396,9 +403,9 @@ class Session:
         """
         if self.is_open and self._fragment_opcode is None and not self._writer.outgoing:
             if type(message) is str:
-                return self._writer.encode(Opcode.TEXT, message)
+                return self._writer.encode(_TEXT, message)
             if type(message) is bytes and len(message) < LARGE:
-                return self._writer.encode(Opcode.BINARY, message)
+                return self._writer.encode(_BINARY, message)
         self.send_message(message)
         return None
 

@@ -39,9 +39,9 @@ class FrameWriter:
 
     def encode(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> bytes:
         """Make one frame, for the caller to send."""
-        random_bytes = self._random_bytes
-        mask = None if random_bytes is None else random_bytes(4)
-        return encode_frame(opcode, payload, fin=fin, mask=mask)
+        if self._random_bytes is None:
+            return encode_frame(opcode, payload, fin=fin)
+        return encode_frame(opcode, payload, fin=fin, mask=self._random_bytes(4))
 
     def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> None:
         """Queue one frame."""
