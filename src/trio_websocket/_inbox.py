@@ -51,7 +51,7 @@ class Inbox:
         messages: Those that wait, in their order; only to be looked at.
         receivers: The tasks that wait, in the order in which they came.
         is_full: Whether there is no room for another message.
-        is_claimed: Whether the next message is kept for who called `claim`.
+        is_claimed: Whether the next message will be kept for who called `claim`.
 
     Args:
         max_messages: As long as no more than that wait, another may come: one is held beside the queue.
@@ -60,6 +60,7 @@ class Inbox:
 
     __slots__ = (
         "_bytes",
+        "_claimed",
         "_max_bytes",
         "_max_messages",
         "_trap",
@@ -77,7 +78,8 @@ class Inbox:
         self._bytes = 0
         self.is_full: bool = False
         self.is_claimed: bool = False
-        # Invariant: empty while a message waits, but for one that is claimed.
+        self._claimed: str | bytes | None = None
+        # Invariant: empty while a message waits.
         self.receivers: list[trio.lowlevel.Task] = []
         self._trap: object = None
         self._trapped: trio.lowlevel.Task | None = None  # the receiver that waits with `_trap`
@@ -91,7 +93,11 @@ class Inbox:
 
     def put(self, message: str | bytes) -> None:
         """Hand `message` to the receiver that has waited longest, or keep it."""
-        if self.receivers and (self.messages or not self.is_claimed):
+        if self.is_claimed:
+            self._claimed = message
+            self.is_claimed = False
+            return
+        if self.receivers:
             # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
             _reschedule(self.receivers.pop(0), _Delivery(message))
             return
@@ -142,14 +148,25 @@ class Inbox:
         return self._withdraw(self._trapped, raise_cancel)
 
     def claim(self) -> None:
-        """Keep the next message for the caller, which came before all that will wait from now on."""
+        """Have the next message kept for the caller, who came before all that will wait from now on."""
         self.is_claimed = True
 
-    def unclaim(self) -> None:
-        """Give the claim up: what was kept and not taken goes to those that wait."""
+    def take_claimed(self) -> str | bytes | None:
+        """End the claim, and take what was kept, or None."""
+        message, self._claimed = self._claimed, None
         self.is_claimed = False
-        while self.messages and self.receivers:
-            _reschedule(self.receivers.pop(0), _Delivery(self.take()))
+        return message
+
+    def unclaim(self) -> None:
+        """End the claim; what was kept is the next receiver's."""
+        message = self.take_claimed()
+        if message is None:
+            return
+        if self.receivers:
+            self.put(message)
+        else:
+            self.messages = deque([message, *self.messages])
+            self._count(sys.getsizeof(message))
 
     def clear(self) -> None:
         """Drop what waits."""

@@ -283,16 +283,19 @@ class Link:
         Raises:
             ConnectionClosed: The connection is closed. Cancelling is safe: no message is lost.
         """
-        inbox, transport = self.inbox, self.transport
+        inbox, transport, session = self.inbox, self.transport, self.session
         inbox.claim()
         try:
-            while not inbox and self.is_open and transport.can_read_in_person():
+            await transport.read_in_person()
+            while inbox.is_claimed and session.is_open and transport.can_read_in_person():
                 await transport.read_in_person()
-            if inbox:
-                return self.take()
-        finally:
+        except BaseException:
             inbox.unclaim()
-        if not self.is_open:
+            raise
+        message = inbox.take_claimed()
+        if message is not None:
+            return message
+        if not session.is_open:
             raise self.make_closed()
         return await inbox.wait(is_first=True)
 
