@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import trio
 
 from trio_websocket._connection import WebSocketConnection, close_decently, close_soon, guard
-from trio_websocket._dial import open_tcp
+from trio_websocket._dial import open_tcp, start_tls
 from trio_websocket._exceptions import ConnectionTimeout, DisconnectionTimeout
 from trio_websocket._opening import ClientOpening
 from trio_websocket._options import (
@@ -303,19 +303,17 @@ async def wrap_client_stream(
     handshake = ClientHandshake(
         host=host, resource=resource, subprotocols=subprotocols or (), extra_headers=extra_headers or ()
     )
-    return await _guarded(nursery, await _shake_hands(stream, handshake, resource, options))
-
-
-async def _shake_hands(
-    stream: trio.abc.Stream, handshake: ClientHandshake, path: str, options: ConnectionOptions
-) -> WebSocketConnection:
-    transport = open_transport(stream, options.receive_size)
-    return await ClientOpening(transport, handshake, options).connect(path)
+    opening = ClientOpening(open_transport(stream, options.receive_size), handshake, options)
+    return await _guarded(nursery, await opening.connect(resource))
 
 
 async def _connect(request: _Request, options: ConnectionOptions) -> WebSocketConnection:
-    stream = await open_tcp(request.host, request.port, request.ssl_context)
-    return await _shake_hands(stream, request.handshake, request.resource, options)
+    # From hand to hand without a checkpoint: whoever waits closes what it has, if cancelled.
+    stream = await open_tcp(request.host, request.port)
+    transport = open_transport(stream, options.receive_size)
+    if request.ssl_context is not None:
+        transport = await start_tls(transport, request.host, request.port, request.ssl_context)
+    return await ClientOpening(transport, request.handshake, options).connect(request.resource)
 
 
 async def _guarded(nursery: trio.Nursery, connection: WebSocketConnection) -> WebSocketConnection:

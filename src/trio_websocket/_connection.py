@@ -53,8 +53,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._handshake_headers = handshake_headers
         self._turns = turns_of_this_run()
         self._close_timed_out = False
-        # Without the query, where people put tokens.
-        logger.info("%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote)
+        # Endpoints are made when they are asked for.
+        if logger.isEnabledFor(logging.INFO):
+            # Without the query, where people put tokens.
+            logger.info("%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote)
 
     def __str__(self) -> str:
         return self._link.name
@@ -309,6 +311,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if self._link.is_open:
             self._link.start_closing(code, reason)
         lost = self._link.lost
+        if lost.is_set():
+            await trio.lowlevel.checkpoint()
+            return
         timeout = self._link.options.disconnect_timeout
         cause: Exception = trio.ClosedResourceError("closing was cancelled before the peer answered")
         scope = trio.CancelScope(deadline=trio.current_time() + timeout)

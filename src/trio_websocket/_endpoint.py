@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import socket
 from dataclasses import dataclass
 
 import trio
 from trio.socket import AF_INET, AF_INET6
 
-__all__ = ["Endpoint", "endpoint_of_listener", "endpoints_of_stream"]
+__all__ = ["Endpoint", "endpoint_of_listener", "endpoint_of_name", "endpoints_of_stream", "names_of_socket"]
 
 _IP = (AF_INET, AF_INET6)
 
@@ -52,30 +53,42 @@ class Endpoint:
         return f"{scheme}://{host}" if self.port == default else f"{scheme}://{host}:{self.port}"
 
 
-def _from_socket_name(family: int, name: tuple[str, int], *, is_ssl: bool) -> Endpoint | None:
+Name = tuple[str, int] | str
+"""A socket's address, the same for IPv4 and IPv6, or a text where it has none."""
+
+
+def names_of_socket(sock: socket.socket | trio.socket.SocketType) -> tuple[Name, Name]:
+    """The local and the remote name of a socket, cheaper than endpoints. Never raises."""
+    if sock.family in _IP:
+        # A peer that has gone already took its name along.
+        with contextlib.suppress(OSError):
+            return sock.getsockname()[:2], sock.getpeername()[:2]
     # A Unix socket's name is a path, and what other families have looks like IP and is not.
-    return Endpoint(name[0], name[1], is_ssl) if family in _IP else None
+    return repr(sock), repr(sock)
+
+
+def endpoint_of_name(name: Name, *, is_ssl: bool = False) -> Endpoint | str:
+    """The endpoint of a socket's name, which is a text where there is none."""
+    return name if isinstance(name, str) else Endpoint(*name, is_ssl)
 
 
 def endpoints_of_stream(stream: trio.abc.Stream) -> tuple[Endpoint | str, Endpoint | str]:
     """The local and the remote end of a stream, each `repr(stream)` where it has no IP address. Never raises."""
     is_ssl = isinstance(stream, trio.SSLStream)
     inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-    local = remote = None
     if isinstance(inner, trio.SocketStream):
-        # A peer that has gone already took its name along.
-        with contextlib.suppress(OSError):
-            local = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
-            remote = _from_socket_name(inner.socket.family, inner.socket.getpeername(), is_ssl=is_ssl)
-    return local or repr(stream), remote or repr(stream)
+        local, remote = names_of_socket(inner.socket)
+        if not isinstance(local, str):
+            return endpoint_of_name(local, is_ssl=is_ssl), endpoint_of_name(remote, is_ssl=is_ssl)
+    return repr(stream), repr(stream)
 
 
-def endpoint_of_listener(listener: trio.abc.Listener[trio.abc.Stream]) -> Endpoint | str:
+def endpoint_of_listener(listener: trio.abc.Listener[trio.abc.Stream], *, is_ssl: bool = False) -> Endpoint | str:
     """Where a listener listens, or `repr(listener)` where that is no IP address, or is closed. Never raises."""
-    is_ssl = isinstance(listener, trio.SSLListener)
+    is_ssl = is_ssl or isinstance(listener, trio.SSLListener)
     inner = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener
-    endpoint = None
-    if isinstance(inner, trio.SocketListener):
+    if isinstance(inner, trio.SocketListener) and inner.socket.family in _IP:
         with contextlib.suppress(OSError):
-            endpoint = _from_socket_name(inner.socket.family, inner.socket.getsockname(), is_ssl=is_ssl)
-    return endpoint or repr(listener)
+            address, port = inner.socket.getsockname()[:2]
+            return Endpoint(address, port, is_ssl)
+    return repr(listener)

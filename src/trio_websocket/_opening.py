@@ -56,8 +56,8 @@ class _Opening(Generic[_Handshake]):
         self._options = options
         self._progress = trio.lowlevel.ParkingLot()
         self._error: Exception | None = None
-        self._lost = trio.Event()
-        self._over = trio.Event()
+        self._is_lost = False
+        self._is_over = False
         self._is_undecided = False
         self.transport: Transport = transport
         self.has_ended: bool = False
@@ -92,8 +92,7 @@ class _Opening(Generic[_Handshake]):
     def connection_lost(self, error: Exception | None) -> None:
         """Take in that the transport is gone."""
         self._error = error
-        self._lost.set()
-        self._over.set()
+        self._is_lost = self._is_over = True
         self.eof_received()
 
     def _flush(self) -> None:
@@ -115,11 +114,12 @@ class _Opening(Generic[_Handshake]):
         )
         link = Link(self.transport, session, options)
         connection = WebSocketConnection(link, path=path, subprotocol=subprotocol, handshake_headers=headers)
-        self._over.set()
+        self._is_over = True
+        self._progress.unpark_all()
         self.transport.set_owner(link)
         if data := self._handshake.trailing_data:
             link.data_received(data)
-        if self._lost.is_set():
+        if self._is_lost:
             link.connection_lost(self._error)
         elif self.has_ended:
             link.eof_received()
@@ -127,13 +127,18 @@ class _Opening(Generic[_Handshake]):
 
     async def wait_over(self) -> None:
         """Wait until a link has taken over, or the transport is gone. Cancelling is safe."""
-        await self._over.wait()
+        while not self._is_over:
+            await self._progress.park()
+
+    async def _wait_lost(self) -> None:
+        while not self._is_lost:
+            await self._progress.park()
 
     async def abort(self) -> None:
         """Drop the connection. Not cancellable, and prompt."""
         self.transport.abort()
         with trio.CancelScope(shield=True):
-            await self._lost.wait()
+            await self._wait_lost()
 
 
 class ClientOpening(_Opening[ClientHandshake]):
@@ -207,7 +212,7 @@ class ServerOpening(_Opening[ServerHandshake]):
             if answer:
                 self.transport.write(answer)
                 self._close()
-                await self._lost.wait()
+                await self._wait_lost()
         finally:
             await self.abort()
 

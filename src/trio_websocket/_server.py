@@ -25,7 +25,13 @@ from trio_websocket._options import (
     ConnectionOptions,
 )
 from trio_websocket._request import WebSocketRequest, finish_request
-from trio_websocket._transports import open_transport
+from trio_websocket._transports import (
+    TlsTransport,
+    Transport,
+    accept_sockets,
+    is_plain_listener,
+    open_transport,
+)
 from trio_websocket.protocol import ServerHandshake
 
 __all__ = ["WebSocketServer", "serve_websocket", "wrap_server_stream"]
@@ -89,8 +95,7 @@ async def _guard_request(request: WebSocketRequest, opening: ServerOpening) -> N
 
 
 def _open(stream: trio.abc.Stream, options: ConnectionOptions) -> ServerOpening:
-    transport = open_transport(stream, options.receive_size)
-    return ServerOpening(transport, ServerHandshake(), options)
+    return ServerOpening(open_transport(stream, options.receive_size), ServerHandshake(), options)
 
 
 class WebSocketServer:
@@ -137,6 +142,7 @@ class WebSocketServer:
             connect_timeout=connect_timeout,
             disconnect_timeout=disconnect_timeout,
         )
+        self._ssl_context: ssl.SSLContext | None = None
 
     @property
     def port(self) -> int:
@@ -155,7 +161,8 @@ class WebSocketServer:
     @property
     def listeners(self) -> list[Endpoint | str]:
         """Where the server listens: an `Endpoint` for each listener, or a text where it has no IP address."""
-        return [endpoint_of_listener(listener) for listener in self._listeners]
+        is_ssl = self._ssl_context is not None
+        return [endpoint_of_listener(listener, is_ssl=is_ssl) for listener in self._listeners]
 
     async def run(
         self, *, task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED
@@ -165,52 +172,85 @@ class WebSocketServer:
         When cancelled, every client is sent 1001, within two seconds, and the listeners are closed.
         """
         logger.info("serving on %s", ", ".join(map(str, self.listeners)))
-        await trio.serve_listeners(
-            self._serve_stream,
-            self._listeners,
-            handler_nursery=self._handler_nursery,
-            task_status=_Started(task_status, self),
-        )
+        async with trio.open_nursery() as nursery:
+            handlers = self._handler_nursery or nursery
+            for listener in self._listeners:
+                nursery.start_soon(self._accept, listener, handlers)
+            task_status.started(self)
+        raise AssertionError("a listener ended without an error")
 
-    async def _serve_stream(self, stream: trio.abc.Stream) -> None:
-        remote = endpoints_of_stream(stream)[1]
+    async def _accept(self, listener: trio.abc.Listener[trio.abc.Stream], handlers: trio.Nursery) -> None:
+        if not isinstance(listener, trio.SocketListener) or not is_plain_listener(listener):
+            await trio.serve_listeners(self._serve, [listener], handler_nursery=handlers)
+
+        def serve(transport: Transport) -> None:
+            handlers.start_soon(self._serve, transport)
+
+        async with listener:
+            await accept_sockets(listener, serve, receive_size=self._options.receive_size)
+
+    async def _serve(self, source: trio.abc.Stream | Transport) -> None:
+        """Serve one connection; `source` is where it comes from, a plain socket's transport or any stream."""
+        timeout = self._options.connect_timeout
+        request: WebSocketRequest | None = None
         try:
-            with trio.fail_after(self._options.connect_timeout):
-                opening = await _open_tls(stream, self._options)
+            # As `trio.move_on_after`, which costs more.
+            with trio.CancelScope(deadline=trio.current_time() + timeout):
+                opening = await self._open(source)
                 request = WebSocketRequest(opening, await opening.receive_request())
-        except (HandshakeError, trio.TooSlowError) as error:
-            logger.info("no WebSocket handshake with %s: %s", remote, error)
-            return
+        except HandshakeError as error:
+            logger.info("no WebSocket handshake with %s: %s", _remote(source), error)
         except Exception:
             # Whatever a stream that is not ours raises ends this connection and no more.
-            logger.exception("no WebSocket handshake with %s", remote)
-            await trio.aclose_forcefully(stream)
-            return
-        await run_handler(self._handler, request)
+            logger.exception("no WebSocket handshake with %s", _remote(source))
+            await _drop(source)
+        else:
+            if request is None:
+                logger.info("no WebSocket handshake with %s within %s seconds", _remote(source), timeout)
+            else:
+                await run_handler(self._handler, request)
+
+    async def _open(self, source: trio.abc.Stream | Transport) -> ServerOpening:
+        if isinstance(source, Transport):
+            transport = source
+        else:
+            if isinstance(source, trio.SSLStream):
+                await _shake_hands(source)
+            transport = open_transport(source, self._options.receive_size)
+        if self._ssl_context is not None:
+            transport = await _start_tls(transport, self._ssl_context)
+        return ServerOpening(transport, ServerHandshake(), self._options)
 
 
-class _Started:
-    """Reports the server itself where Trio would report the listeners."""
+async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as error:
+        await trio.aclose_forcefully(stream)
+        raise HandshakeError(f"TLS handshake failed: {error.__cause__ or error}") from error
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
 
-    def __init__(self, task_status: trio.TaskStatus[WebSocketServer], server: WebSocketServer) -> None:
-        self._task_status = task_status
-        self._server = server
 
-    def started(self, _listeners: object = None) -> None:
-        self._task_status.started(self._server)
+async def _start_tls(transport: Transport, context: ssl.SSLContext) -> Transport:
+    tls = TlsTransport(transport, context, server_side=True)
+    try:
+        await tls.do_handshake()
+    except OSError as error:
+        raise HandshakeError(f"TLS handshake failed: {error}") from error
+    return tls
 
 
-async def _open_tls(stream: trio.abc.Stream, options: ConnectionOptions) -> ServerOpening:
-    if isinstance(stream, trio.SSLStream):
-        try:
-            await stream.do_handshake()
-        except trio.BrokenResourceError as error:
-            await trio.aclose_forcefully(stream)
-            raise HandshakeError(f"TLS handshake failed: {error.__cause__ or error}") from error
-        except BaseException:
-            await trio.aclose_forcefully(stream)
-            raise
-    return _open(stream, options)
+def _remote(source: trio.abc.Stream | Transport) -> Endpoint | str:
+    return source.remote if isinstance(source, Transport) else endpoints_of_stream(source)[1]
+
+
+async def _drop(source: trio.abc.Stream | Transport) -> None:
+    if isinstance(source, Transport):
+        source.abort()
+    else:
+        await trio.aclose_forcefully(source)
 
 
 async def serve_websocket(
@@ -256,13 +296,7 @@ async def serve_websocket(
 
     When cancelled, every client is sent 1001, within two seconds, and the port is closed.
     """
-    listeners: Sequence[trio.abc.Listener[trio.abc.Stream]]
-    if ssl_context is None:
-        listeners = await trio.open_tcp_listeners(port, host=host)
-    else:
-        listeners = await trio.open_ssl_over_tcp_listeners(
-            port, ssl_context, host=host, https_compatible=True
-        )
+    listeners = await trio.open_tcp_listeners(port, host=host)
     try:
         server = WebSocketServer(
             handler,
@@ -281,4 +315,6 @@ async def serve_websocket(
         for listener in listeners:
             await trio.aclose_forcefully(listener)
         raise
+    # TLS is the server's own: over a plain socket it is cheaper than as a stream's.
+    server._ssl_context = ssl_context
     await server.run(task_status=task_status)

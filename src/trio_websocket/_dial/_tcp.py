@@ -1,13 +1,12 @@
-"""A TCP connection, with TLS over it if asked for."""
+"""A TCP connection, and what is said when there is none."""
 
 from __future__ import annotations
 
-import ssl
 import sys
 
 import trio
 
-from trio_websocket._exceptions import ConnectionFailed, HandshakeError
+from trio_websocket._exceptions import ConnectionFailed
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -15,35 +14,20 @@ if sys.version_info < (3, 11):
 __all__ = ["open_tcp"]
 
 
-async def open_tcp(host: str, port: int, ssl_context: ssl.SSLContext | None) -> trio.abc.Stream:
-    """Connect to `host`, racing its addresses (RFC 8305), and shake hands with TLS if there is a context for it.
+async def open_tcp(host: str, port: int) -> trio.abc.Stream:
+    """Connect to `host`, racing its addresses (RFC 8305).
 
     Raises:
         ConnectionFailed: There was no connecting.
-        HandshakeError: TLS failed.
 
     If cancelled, nothing is left open.
     """
     try:
-        stream = await _race(host, port)
+        return await _race(host, port)
     except OSError as error:
         raise ConnectionFailed(f"cannot connect to {host} port {port}: {_explain(error)}") from error
     except UnicodeError as error:
         raise ConnectionFailed(f"cannot look up {host!a}: {error}") from error
-    if ssl_context is None:
-        return stream
-    try:
-        # Most peers end TLS without a close_notify; WebSocket's close frame says what it would have said.
-        tls = trio.SSLStream(stream, ssl_context, server_hostname=host.rstrip("."), https_compatible=True)
-        await tls.do_handshake()
-    except (trio.BrokenResourceError, ssl.SSLError, ValueError) as error:
-        # The latter two: a context that is no client's, a name that TLS can't send.
-        await trio.aclose_forcefully(stream)
-        raise HandshakeError(f"TLS handshake with {host} port {port} failed: {_explain(error)}") from error
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return tls
 
 
 async def _race(host: str, port: int) -> trio.SocketStream:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 
 import trio
 
-from trio_websocket._endpoint import endpoints_of_stream
+from trio_websocket._transports._accept import accept_sockets, is_plain_listener
 from trio_websocket._transports._base import Transport, TransportOwner
 from trio_websocket._transports._poller import is_poller_supported
-from trio_websocket._transports._socket import SocketTransport
+from trio_websocket._transports._socket import SocketTransport, is_plain_socket
 from trio_websocket._transports._stream import StreamTransport
+from trio_websocket._transports._tls import TlsTransport
 
-__all__ = ["SocketTransport", "StreamTransport", "Transport", "TransportOwner", "open_transport"]
+__all__ = [
+    "SocketTransport",
+    "StreamTransport",
+    "TlsTransport",
+    "Transport",
+    "TransportOwner",
+    "accept_sockets",
+    "is_plain_listener",
+    "open_transport",
+]
 
 
 def open_transport(stream: trio.abc.Stream, receive_size: int | None) -> Transport:
@@ -26,21 +35,13 @@ def open_transport(stream: trio.abc.Stream, receive_size: int | None) -> Transpo
     # Exactly that type: what is derived from it may do something else with the bytes.
     if (
         type(stream) is trio.SocketStream
-        and type(stream.socket) is _trio_socket_type()
+        and is_plain_socket(stream.socket)
         and stream.socket.fileno() != -1
         and is_poller_supported()
     ):
-        local, remote = endpoints_of_stream(stream)
         sock = stream.socket
         raw = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         # It does not block anyway; but with `socket.setdefaulttimeout`, Python would wait in its place.
         raw.setblocking(False)
-        return SocketTransport(raw, local, remote, receive_size=receive_size)
+        return SocketTransport(raw, receive_size=receive_size)
     return StreamTransport(stream, receive_size=receive_size)
-
-
-@functools.cache
-def _trio_socket_type() -> type:
-    # With a custom socket factory, a SocketStream may hold what is no socket at all.
-    with trio.socket.from_stdlib_socket(socket.socket()) as sock:
-        return type(sock)

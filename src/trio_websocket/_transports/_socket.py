@@ -10,17 +10,18 @@ Theory of operation
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 
 import trio
 
-from trio_websocket._endpoint import Endpoint
+from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
 from trio_websocket._transports._base import Transport, TransportOwner
 from trio_websocket._transports._hub import Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, READABLE, WRITABLE
 
-__all__ = ["SocketTransport"]
+__all__ = ["SocketTransport", "is_plain_socket"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -40,13 +41,23 @@ _LARGE_READ = 16384
 _LAST_WORDS = 1.0
 
 
+def is_plain_socket(sock: trio.socket.SocketType) -> bool:
+    """Whether `sock` is Trio's own, over one of the system."""
+    return type(sock) is _trio_socket_type()
+
+
+@functools.cache
+def _trio_socket_type() -> type:
+    # With a custom socket factory, a SocketStream may hold what is no socket at all.
+    with trio.socket.from_stdlib_socket(socket.socket()) as sock:
+        return type(sock)
+
+
 class SocketTransport(Transport):
     """A transport over `sock`, a connected and non-blocking stream socket, which is the transport's from now on.
 
     Args:
         sock: The socket.
-        local: Our end.
-        remote: The peer's.
         receive_size: Bytes to read at once; None for the library's choice.
     """
 
@@ -64,11 +75,10 @@ class SocketTransport(Transport):
         "_is_readable",
         "_is_released",
         "_latest_size",
-        "_local",
+        "_names",
         "_outgoing",
         "_owner",
         "_receive_size",
-        "_remote",
         "_sock",
         "_waiters",
         "_written_at",
@@ -76,18 +86,10 @@ class SocketTransport(Transport):
         "fd",
     )
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        local: Endpoint | str,
-        remote: Endpoint | str,
-        *,
-        receive_size: int | None = None,
-    ) -> None:
+    def __init__(self, sock: socket.socket, *, receive_size: int | None = None) -> None:
         self.fd: int = sock.fileno()
         self._sock = sock
-        self._local = local
-        self._remote = remote
+        self._names = names_of_socket(sock)
         self._hub: Hub | None = None
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
@@ -113,11 +115,11 @@ class SocketTransport(Transport):
 
     @property
     def local(self) -> Endpoint | str:
-        return self._local
+        return endpoint_of_name(self._names[0])
 
     @property
     def remote(self) -> Endpoint | str:
-        return self._remote
+        return endpoint_of_name(self._names[1])
 
     def set_owner(self, owner: TransportOwner) -> None:
         self._owner = owner
@@ -346,7 +348,7 @@ class SocketTransport(Transport):
             self._release()
 
     def _spawn_close(self, timeout: float, linger: float, shutdown: bool) -> None:
-        name = f"close {self._remote}"
+        name = f"close {self.remote}"
         trio.lowlevel.spawn_system_task(self._close, timeout, linger, shutdown, name=name)
 
     async def _close(self, timeout: float, linger: float, shutdown: bool) -> None:
@@ -387,7 +389,7 @@ class SocketTransport(Transport):
             self._note(error)
         else:
             # A bug of ours; to call it a lost connection would hide it.
-            logger.error("the connection to %s failed", self._remote, exc_info=error)
+            logger.error("the connection to %s failed", self.remote, exc_info=error)
             self._error = error
         self._release()
 
@@ -416,4 +418,4 @@ class SocketTransport(Transport):
             try:
                 owner.connection_lost(self._error)
             except Exception:
-                logger.exception("the connection to %s failed", self._remote)
+                logger.exception("the connection to %s failed", self.remote)

@@ -152,7 +152,7 @@ class Session:
         # Reading.
         self._decoder = FrameDecoder()
         self._is_masked = role is Role.SERVER
-        self._max_message_size = min(max_message_size, _MAX_LENGTH)
+        self._max_message_size = int(min(max_message_size, _MAX_LENGTH))
         self._is_plain = True  # open, and between two messages
         self._assembler = MessageAssembler(max_message_size, max_fragments)
         self._header: FrameHeader | None = None  # of the frame whose payload is being read

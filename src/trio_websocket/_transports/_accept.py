@@ -1,0 +1,73 @@
+"""Accepting connections on a plain socket: all that wait, in one go, without a task or a stream for each."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import Callable
+from typing import NoReturn
+
+import trio
+
+from trio_websocket._transports._poller import is_poller_supported
+from trio_websocket._transports._socket import SocketTransport, is_plain_socket
+
+__all__ = ["accept_sockets", "is_plain_listener"]
+
+logger = logging.getLogger("trio-websocket")
+
+# Connections that one turn accepts.
+_AT_ONCE = 64
+
+# When the process or the machine can't have more open, waiting is what helps.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_REST = 0.1
+
+# The listener itself is no more.
+_OVER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
+
+
+def is_plain_listener(listener: object) -> bool:
+    """Whether `listener` is one of Trio's own, over a socket of the system, on a platform that has a poller."""
+    return type(listener) is trio.SocketListener and is_plain_socket(listener.socket) and is_poller_supported()
+
+
+async def accept_sockets(
+    listener: trio.SocketListener, serve: Callable[[SocketTransport], None], *, receive_size: int | None
+) -> NoReturn:
+    """Call `serve` with a transport for each connection that comes, until cancelled, or the listener is closed.
+
+    Raises:
+        OSError: The listener is no more. What can't be accepted is no reason to stop: it is logged.
+    """
+    fd = listener.socket.fileno()
+    # A second object for the same descriptor, as Trio's own accepts one connection a turn; it must not close it.
+    sock = socket.socket(listener.socket.family, listener.socket.type, listener.socket.proto, fileno=fd)
+    try:
+        while True:
+            await trio.lowlevel.wait_readable(fd)
+            try:
+                for _ in range(_AT_ONCE):
+                    serve(_accept(sock, receive_size))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if error.errno in _OVER:
+                    raise
+                if error.errno in _EXHAUSTED:
+                    logger.exception("cannot accept connections: trying again in %s seconds", _REST)
+                    await trio.sleep(_REST)
+                # Else the connection has gone before it was accepted.
+    finally:
+        sock.detach()
+
+
+def _accept(listener: socket.socket, receive_size: int | None) -> SocketTransport:
+    sock, _ = listener.accept()
+    sock.setblocking(False)
+    # A Unix socket has no such option, and a peer may have gone already.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+    return SocketTransport(sock, receive_size=receive_size)
