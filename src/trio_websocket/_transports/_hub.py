@@ -67,6 +67,7 @@ class Hub:
         self.is_quiet: bool = True
         self._poller: Poller = make_poller()
         self._sockets: dict[int, HubSocket] = {}
+        self._is_serving = False
         self._is_ending = False
         self._poll_scope = trio.CancelScope()
         # What was put off.
@@ -100,7 +101,8 @@ class Hub:
     def put_off(self, sock: HubSocket) -> None:
         """Call `sock.turn()` once when the scheduler turns."""
         self._put_off.append(sock)
-        self._wake_turner()
+        if not self._is_serving:
+            self._wake_turner()
 
     def lend(self, sock: HubSocket) -> None:
         """Leave `sock` to a task that waits for it in person, until `take_back` or `remove`."""
@@ -130,10 +132,14 @@ class Hub:
                     await trio.lowlevel.wait_readable(poller.fileno())
                     self.turns += 1
                     told = poller.poll()
+                    self._is_serving = True
                     for fd, events in told:
                         sock = sockets.get(fd)
                         if sock is not None:
                             sock.serve(events)
+                    self._is_serving = False
+                    if self._put_off:
+                        self._serve_ended()
                     self._quiet_polls = 0 if len(told) >= _BUSY else self._quiet_polls + 1
                     self._judge_quiet()
         finally:
@@ -160,6 +166,17 @@ class Hub:
         put_off, self._put_off = self._put_off, []
         for sock in put_off:
             sock.turn()
+
+    def _serve_ended(self) -> None:
+        """Tell at once of those that ended while they were served; the others wait for the turn."""
+        put_off, self._put_off = self._put_off, []
+        for sock in put_off:
+            if self._sockets.get(sock.fd) is sock:
+                self._put_off.append(sock)
+            else:
+                sock.turn()
+        if self._put_off or not self._sockets:
+            self._wake_turner()
 
     def _wake_turner(self) -> None:
         task, self._turner = self._turner, None

@@ -87,22 +87,6 @@ class SessionState(enum.Enum):
     """Nothing passes any more: both close frames did, or the peer broke a rule, or the connection ended."""
 
 
-class _Step(enum.Enum):
-    CLOSE_SENT = enum.auto()
-    CLOSE_RECEIVED = enum.auto()
-    ENDED = enum.auto()
-
-
-# A close frame that is received is answered in the same step (RFC 6455 §5.5.1), so it always ends the session.
-_NEXT = {
-    (SessionState.OPEN, _Step.CLOSE_SENT): SessionState.CLOSING,
-    (SessionState.OPEN, _Step.CLOSE_RECEIVED): SessionState.CLOSED,
-    (SessionState.OPEN, _Step.ENDED): SessionState.CLOSED,
-    (SessionState.CLOSING, _Step.CLOSE_RECEIVED): SessionState.CLOSED,
-    (SessionState.CLOSING, _Step.ENDED): SessionState.CLOSED,
-}
-
-
 class Session:
     """The rules of RFC 6455 §5-§8 for one connection, without I/O.
 
@@ -352,7 +336,7 @@ class Session:
         # RFC 6455 §5.5.1: an endpoint that has not sent a close frame MUST answer with one; it echoes the code.
         if self._close_sent is None:
             self._write_close(received.code, received.reason)
-        self._advance(_Step.CLOSE_RECEIVED)
+        self._advance(SessionState.CLOSED)
         return CloseReceived(received.code, received.reason or "")
 
     def _need_data(self) -> Literal[NeedData.NEED_DATA]:
@@ -366,12 +350,12 @@ class Session:
         if error.code != _ABNORMAL and self._close_sent is None:
             self._initiator = "local"
             self._write_close(error.code, truncate_reason(str(error)))
-        self._advance(_Step.ENDED)
+        self._advance(SessionState.CLOSED)
 
-    def _advance(self, step: _Step) -> None:
+    def _advance(self, state: SessionState) -> None:
         # Every step leads away from the open state, so to where no pong is sent any more.
         self._writer.drop_pong()
-        self._state = _NEXT[self._state, step]
+        self._state = state
         self.is_open = self._is_plain = False
         if self._state is SessionState.CLOSED:
             self._decoder.discard()
@@ -465,7 +449,7 @@ class Session:
         self._check_open()
         self._initiator = "local"
         self._write_close(code, reason)
-        self._advance(_Step.CLOSE_SENT)
+        self._advance(SessionState.CLOSING)
 
     def data_to_send(self) -> bytes:
         """Take the bytes that are to be sent to the peer now, whole frames in their order; may be empty."""
