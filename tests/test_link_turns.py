@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 from fakes import FakeTransport, from_client, make_link
-from support import CLOSE, PING, PONG, TEXT, frame
+from support import CLOSE, CONT, PING, PONG, TEXT, frame
 
 from trio_websocket import CloseReason
 from trio_websocket._link import PULL_BUDGET, Link
@@ -32,6 +32,16 @@ async def test_flood_of_tiny_frames_takes_turns_with_other_tasks() -> None:
     # The last part may come in the same round as our own look.
     assert await settle_reading(transport) >= 3
     assert transport.take_written() == (3 * PULL_BUDGET + 1) * frame(PONG)
+
+
+async def test_flood_of_tiny_fragments_takes_turns_with_other_tasks() -> None:
+    link, transport = make_link()
+    link.session = Session(Role.SERVER, fragments_at_once=PULL_BUDGET)
+    fragments = from_client(TEXT, fin=False) + (4 * PULL_BUDGET - 1) * from_client(CONT, fin=False)
+    link.data_received(fragments + from_client(CONT, b"end"))
+    assert not transport.is_reading()
+    assert await settle_reading(transport) >= 3
+    assert link.inbox.take() == "end"
 
 
 async def test_flood_that_a_receiver_pulls_as_well_goes_on_once() -> None:

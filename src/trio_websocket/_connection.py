@@ -56,7 +56,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
         # Endpoints are made when they are asked for.
         if logger.isEnabledFor(logging.INFO):
             # Without the query, where people put tokens.
-            logger.info("%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote)
+            logger.info(
+                "%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote
+            )
 
     def __str__(self) -> str:
         return self._link.name

@@ -83,7 +83,9 @@ def endpoints_of_stream(stream: trio.abc.Stream) -> tuple[Endpoint | str, Endpoi
     return repr(stream), repr(stream)
 
 
-def endpoint_of_listener(listener: trio.abc.Listener[trio.abc.Stream], *, is_ssl: bool = False) -> Endpoint | str:
+def endpoint_of_listener(
+    listener: trio.abc.Listener[trio.abc.Stream], *, is_ssl: bool = False
+) -> Endpoint | str:
     """Where a listener listens, or `repr(listener)` where that is no IP address, or is closed. Never raises."""
     is_ssl = is_ssl or isinstance(listener, trio.SSLListener)
     inner = listener.transport_listener if isinstance(listener, trio.SSLListener) else listener

@@ -36,7 +36,7 @@ class _Delivery:
 
 def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
     """Make what a waiting coroutine yields to Trio's scheduler: `wait_task_rescheduled` tells, and is not used further."""
-    waiting = trio.lowlevel.wait_task_rescheduled(abort)
+    waiting = trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105 -- only its first step is wanted
     trap: object = waiting.send(None)
     waiting.close()
     return trap

@@ -11,7 +11,7 @@ import trio
 from trio_websocket._connection import WebSocketConnection
 from trio_websocket._exceptions import ConnectionRejected, HandshakeError, RemoteProtocolError
 from trio_websocket._kernel import Buffer
-from trio_websocket._link import LINGER, Link
+from trio_websocket._link import LINGER, PULL_BUDGET, Link
 from trio_websocket._options import ConnectionOptions, HeaderList
 from trio_websocket._transports import Transport
 from trio_websocket.protocol import (
@@ -110,7 +110,10 @@ class _Opening(Generic[_Handshake]):
         """Give the transport to a connection, with all that was received behind the handshake."""
         options = self._options
         session = Session(
-            role, max_message_size=options.max_message_size, max_fragments=options.max_fragments
+            role,
+            max_message_size=options.max_message_size,
+            max_fragments=options.max_fragments,
+            fragments_at_once=PULL_BUDGET,
         )
         link = Link(self.transport, session, options)
         connection = WebSocketConnection(link, path=path, subprotocol=subprotocol, handshake_headers=headers)

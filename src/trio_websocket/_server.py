@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, TypeVar
 
 import trio
@@ -181,7 +181,8 @@ class WebSocketServer:
 
     async def _accept(self, listener: trio.abc.Listener[trio.abc.Stream], handlers: trio.Nursery) -> None:
         if not isinstance(listener, trio.SocketListener) or not is_plain_listener(listener):
-            await trio.serve_listeners(self._serve, [listener], handler_nursery=handlers)
+            serve_stream: Callable[[trio.abc.Stream], Awaitable[None]] = self._serve
+            await trio.serve_listeners(serve_stream, [listener], handler_nursery=handlers)
 
         def serve(transport: Transport) -> None:
             handlers.start_soon(self._serve, transport)

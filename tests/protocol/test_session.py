@@ -471,3 +471,89 @@ def test_a_close_frame_before_the_end_is_a_clean_close(session: Session) -> None
 def test_nobody_else_sets_what_the_session_owns(session: Session, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(session, name, None)
+
+
+# -------------------------------------------------------------------------------------------- without an event for each
+
+
+def test_whole_message_in_one_frame_needs_no_event(session: Session) -> None:
+    first, second = from_peer(session.role, TEXT, b"one"), from_peer(session.role, BINARY, b"\xff")
+    assert session.receive_message(first + second) == "one"
+    assert session.next_message() == b"\xff"
+    assert session.next_message() is None
+    # What is left over of an earlier read comes first.
+    session.receive_data(first)
+    assert session.receive_message(second) == "one"
+    assert session.next_message() == b"\xff"
+
+
+def test_everything_else_is_left_to_next_event(session: Session) -> None:
+    assert session.receive_message(from_peer(session.role, PING, b"p")) is None
+    assert pull(session) == typed(PingReceived(b"p"))
+    receive(session, (TEXT, b"fra", False))
+    assert session.next_message() is None
+    assert session.next_event() is NEED_DATA
+    # In the middle of a fragmented message, a whole one would be a mistake.
+    assert session.receive_message(from_peer(session.role, BINARY, b"x")) is None
+    pull_error(session)
+    assert session.next_message() is None
+
+
+def test_large_message_may_be_received_where_it_belongs(session: Session) -> None:
+    message = bytes(range(256)) * 1024
+    rest = bytearray(from_peer(session.role, BINARY, message))
+    assert session.receive_message(rest[:70000]) is None
+    # The header alone says nothing yet: it has to be allowed first.
+    states = [session.is_filling, session.next_event(), session.is_filling]
+    assert states == [False, NEED_DATA, True]
+    del rest[:70000]
+
+    def receive_into(buffer: memoryview) -> int:
+        size = min(len(buffer), len(rest), 50000)
+        buffer[:size] = rest[:size]
+        del rest[:size]
+        return size
+
+    while session.is_filling:
+        assert session.fill(receive_into) > 0
+    assert not rest
+    assert pull(session) == typed(BinaryReceived(message))
+    assert session.next_message() is None
+
+
+def test_fragments_are_taken_in_a_few_at_a_time(role: Role) -> None:
+    session = Session(role, fragments_at_once=10)
+    receive(session, (TEXT, b"", False), *[(CONT, b"", False)] * 24, (CONT, b"end"))
+    for _ in range(2):
+        assert session.next_event() is NEED_DATA
+        assert session.is_behind
+    assert session.next_event() == TextReceived("end")
+    assert not session.is_behind
+    assert session.next_event() is NEED_DATA
+    assert not session.is_behind
+
+
+@pytest.mark.parametrize("message", ["text", b"bytes", bytearray(b"other"), b"large" * 4000])
+def test_message_may_be_taken_as_it_is_sent(session: Session, message: Message) -> None:
+    data = session.message_to_send(message)
+    parts = [data] if data is not None else session.parts_to_send()
+    other = Session(session.role)
+    other.send_message(message)
+    # The masks differ.
+    assert len(b"".join(parts)) == len(other.data_to_send())
+    assert session.parts_to_send() == []
+
+
+def test_message_does_not_overtake_what_is_queued(session: Session) -> None:
+    session.send_ping(b"first")
+    assert session.message_to_send("second") is None
+    assert [frame.opcode for frame in sent_by(session)] == [PING, TEXT]
+
+
+def test_message_that_must_not_be_sent_is_refused(session: Session) -> None:
+    session.send_fragment("one", is_final=False)
+    with pytest.raises(LocalProtocolError, match="fragmented message is open"):
+        session.message_to_send("two")
+    session.send_close()
+    with pytest.raises(LocalProtocolError, match="after the close frame"):
+        session.message_to_send("two")

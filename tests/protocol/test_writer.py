@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import itertools
 
 import pytest
@@ -9,7 +10,7 @@ from core_support import split_frames
 from support import BINARY, CLOSE, CONT, MASK, PONG, TEXT, Frame, frame
 
 from trio_websocket.protocol._opcodes import Opcode
-from trio_websocket.protocol._writer import FrameWriter
+from trio_websocket.protocol._writer import FrameWriter, Message, split_message
 
 
 @pytest.fixture
@@ -36,6 +37,58 @@ def test_frames_are_taken_once_and_in_their_order(writer: FrameWriter) -> None:
         Frame(True, BINARY, b"three"),
     ]
     assert b"".join(writer.take()) == b""
+
+
+@pytest.mark.parametrize(
+    ("message", "opcode"), [("text", TEXT), (b"bytes", BINARY), (b"", BINARY), (b"x" * 16383, BINARY)]
+)
+def test_small_message_may_go_out_alone(writer: FrameWriter, message: str | bytes, opcode: int) -> None:
+    payload = message.encode() if isinstance(message, str) else message
+    assert writer.encode_alone(message) == frame(opcode, payload)
+    assert writer.take() == []
+
+
+@pytest.mark.parametrize("message", [bytearray(b"other"), memoryview(b"other"), b"x" * 16384])
+def test_what_is_not_small_or_not_bytes_is_to_be_queued(writer: FrameWriter, message: Message) -> None:
+    assert writer.encode_alone(message) is None
+
+
+def test_nothing_goes_out_alone_before_what_is_queued(writer: FrameWriter) -> None:
+    writer.write(Opcode.PING, b"")
+    assert writer.encode_alone("text") is None
+
+
+def test_large_payload_without_a_mask_is_not_copied(writer: FrameWriter) -> None:
+    payload = bytes(16384)
+    writer.write(Opcode.BINARY, payload)
+    _, sent = writer.take()
+    assert sent is payload
+    # What may change is copied.
+    writer.write(Opcode.BINARY, bytearray(payload))
+    assert len(writer.take()) == 1
+    writer = FrameWriter(lambda _: MASK)
+    writer.write(Opcode.BINARY, payload)
+    assert writer.take() == [frame(BINARY, payload, mask=MASK)]
+
+
+@pytest.mark.parametrize(
+    ("message", "opcode", "payload"),
+    [
+        ("text", TEXT, "text"),
+        (b"bytes", BINARY, b"bytes"),
+        (bytearray(b"array"), BINARY, bytearray(b"array")),
+        (memoryview(b"view"), BINARY, b"view"),
+        (memoryview(b"every other")[::2], BINARY, b"eeyohr"),
+        (memoryview(array.array("H", [1])), BINARY, array.array("H", [1]).tobytes()),
+    ],
+)
+def test_the_type_of_a_message_tells_its_kind(message: Message, opcode: int, payload: object) -> None:
+    assert split_message(message) == (opcode, payload)
+
+
+def test_what_is_no_message_is_refused() -> None:
+    with pytest.raises(ValueError, match="a message is str, bytes, bytearray or memoryview, not int"):
+        split_message(1)  # type: ignore[arg-type]
 
 
 def test_each_frame_of_a_client_has_a_mask_of_its_own() -> None:

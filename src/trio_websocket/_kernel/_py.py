@@ -164,6 +164,7 @@ class FrameDecoder:
         if self._payload is not None:
             missing = self.remaining - self._payload.tell()
             part = memoryview(data)[:missing]
+            self._make_room(self._payload, self._payload.tell() + len(part))
             self._payload.write(self._unmask(part))
             data = memoryview(data)[len(part) :]
         self._buffer += data
@@ -182,7 +183,7 @@ class FrameDecoder:
         payload = self._payload
         assert payload is not None and self.is_filling
         position = payload.tell()
-        self._make_room(payload)
+        self._make_room(payload, position + 1)
         with payload.getbuffer() as whole, whole[position:] as room:
             size = receive(room)
             if not 0 <= size <= len(room):
@@ -266,7 +267,8 @@ class FrameDecoder:
             return self.read_part()
         if self.remaining > _LARGE and self._payload is None:
             self._payload = io.BytesIO()
-            self._payload.write(self._take(self.unread))
+            size = self._payload.write(self._take(self.unread))
+            self._make_room(self._payload, size + 1)
         return None
 
     def read_part(self) -> bytes:
@@ -305,11 +307,11 @@ class FrameDecoder:
             mask = bytes(buffer[start + size - 4 : start + size])
         return first, mask, length, is_minimal, size
 
-    def _make_room(self, payload: io.BytesIO) -> None:
+    def _make_room(self, payload: io.BytesIO, needed: int) -> None:
         position = payload.tell()
         room = payload.seek(0, io.SEEK_END)
-        if position == room:
-            room = max(2 * room, _LARGE, min(16 * room, _QUICK_ROOM))
+        if needed > room:
+            room = max(needed, 2 * room, _LARGE, min(16 * room, _QUICK_ROOM))
             payload.seek(min(self.remaining, room) - 1)
             payload.write(b"\0")
         payload.seek(position)

@@ -31,7 +31,9 @@ _OVER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 
 def is_plain_listener(listener: object) -> bool:
     """Whether `listener` is one of Trio's own, over a socket of the system, on a platform that has a poller."""
-    return type(listener) is trio.SocketListener and is_plain_socket(listener.socket) and is_poller_supported()
+    return (
+        type(listener) is trio.SocketListener and is_plain_socket(listener.socket) and is_poller_supported()
+    )
 
 
 async def accept_sockets(

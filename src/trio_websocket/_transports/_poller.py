@@ -6,10 +6,14 @@ connections use the stream transport.
 
 from __future__ import annotations
 
-import select
-from typing import Final, Protocol
+import contextlib
+import select as system_select
+from typing import Any, Final, Protocol
 
 __all__ = ["HANG_UP", "READABLE", "WRITABLE", "Poller", "is_poller_supported", "make_poller"]
+
+# Type checkers know only what their own platform has.
+select: Any = system_select
 
 READABLE: Final = 0x1
 WRITABLE: Final = 0x4
@@ -56,7 +60,8 @@ class _EpollPoller:
         self._epoll.modify(fd, select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET)
 
     def poll(self) -> list[tuple[int, int]]:
-        return self._epoll.poll(0, _MAX_EVENTS)
+        told: list[tuple[int, int]] = self._epoll.poll(0, _MAX_EVENTS)
+        return told
 
 
 class _KqueuePoller:
@@ -76,11 +81,9 @@ class _KqueuePoller:
 
     def remove(self, fd: int) -> None:
         for kind in (select.KQ_FILTER_READ, select.KQ_FILTER_WRITE):
-            try:
+            # It may never have been added to be written to.
+            with contextlib.suppress(FileNotFoundError):
                 self._control(fd, kind, select.KQ_EV_DELETE)
-            except FileNotFoundError:
-                # It was never added to be written to.
-                pass
 
     def poll(self) -> list[tuple[int, int]]:
         told = []

@@ -19,7 +19,7 @@ import trio
 from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
 from trio_websocket._transports._base import Transport, TransportOwner
 from trio_websocket._transports._hub import Hub, hub_of_this_run
-from trio_websocket._transports._poller import HANG_UP, READABLE, WRITABLE
+from trio_websocket._transports._poller import HANG_UP, WRITABLE
 
 __all__ = ["SocketTransport", "is_plain_socket"]
 
@@ -342,7 +342,7 @@ class SocketTransport(Transport):
         self._is_closing = True
         self.resume_reading()
         self._send_outgoing()
-        if self._outgoing or linger and not self._has_ended:
+        if self._outgoing or (linger and not self._has_ended):
             self._spawn_close(timeout, linger, shutdown)
         else:
             self._release()

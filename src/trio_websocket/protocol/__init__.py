@@ -30,15 +30,10 @@ from trio_websocket.protocol._events import (
     TextReceived,
 )
 from trio_websocket.protocol._http1 import ClientHandshake, ServerHandshake
-from trio_websocket.protocol._session import (
-    DEFAULT_MAX_FRAGMENTS,
-    DEFAULT_MAX_MESSAGE_SIZE,
-    Event,
-    Message,
-    Role,
-    Session,
-    SessionState,
-)
+from trio_websocket.protocol._messages import DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_MESSAGE_SIZE
+from trio_websocket.protocol._session import Event, Session
+from trio_websocket.protocol._states import Role, SessionState
+from trio_websocket.protocol._writer import Message
 
 __all__ = [
     "DEFAULT_MAX_FRAGMENTS",

@@ -10,7 +10,10 @@ from trio_websocket._kernel import FrameHeader
 from trio_websocket.protocol._events import BinaryReceived, TextReceived
 from trio_websocket.protocol._opcodes import Opcode
 
-__all__ = ["MessageAssembler"]
+__all__ = ["DEFAULT_MAX_FRAGMENTS", "DEFAULT_MAX_MESSAGE_SIZE", "MessageAssembler"]
+
+DEFAULT_MAX_MESSAGE_SIZE: Final = 2**20
+DEFAULT_MAX_FRAGMENTS: Final = 2**16
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 _INVALID_UTF8: Final = "text message that is not UTF-8"

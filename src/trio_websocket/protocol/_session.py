@@ -12,7 +12,7 @@ Theory of operation
 
 from __future__ import annotations
 
-import enum
+import math
 import secrets
 from collections.abc import Callable
 from typing import Final, Literal
@@ -30,28 +30,19 @@ from trio_websocket.protocol._events import (
     TextReceived,
 )
 from trio_websocket.protocol._frames import check_control_payload, check_header
-from trio_websocket.protocol._messages import MessageAssembler
+from trio_websocket.protocol._messages import (
+    DEFAULT_MAX_FRAGMENTS,
+    DEFAULT_MAX_MESSAGE_SIZE,
+    MessageAssembler,
+)
 from trio_websocket.protocol._opcodes import Opcode
-from trio_websocket.protocol._writer import LARGE, FrameWriter
+from trio_websocket.protocol._states import Role, SessionState
+from trio_websocket.protocol._writer import FrameWriter, Message, split_message
 
-__all__ = [
-    "DEFAULT_MAX_FRAGMENTS",
-    "DEFAULT_MAX_MESSAGE_SIZE",
-    "Event",
-    "Message",
-    "Role",
-    "Session",
-    "SessionState",
-]
-
-Message = str | bytes | bytearray | memoryview
-"""What can be sent: `str` as a text message, everything else as a binary one."""
+__all__ = ["Event", "Session"]
 
 Event = TextReceived | BinaryReceived | PingReceived | PongReceived | CloseReceived
 """What `Session.next_event` gives."""
-
-DEFAULT_MAX_MESSAGE_SIZE: Final = 2**20
-DEFAULT_MAX_FRAGMENTS: Final = 2**16
 
 # `receive_data` refuses more while so many bytes wait to be pulled.
 _MAX_UNREAD = 2**20
@@ -61,30 +52,6 @@ _MAX_LENGTH = 2**63 - 1
 
 # A payload over this size is received in its final place.
 _LARGE_PAYLOAD = 2**16
-
-_BYTES = (bytes, bytearray)
-
-# Every message asks for these, and an enumeration's member is found slowly.
-_TEXT: Final = int(Opcode.TEXT)
-_BINARY: Final = int(Opcode.BINARY)
-
-
-class Role(enum.Enum):
-    """Which end of the connection a session is: clients mask what they send, servers don't (RFC 6455 §5.1)."""
-
-    CLIENT = "client"
-    SERVER = "server"
-
-
-class SessionState(enum.Enum):
-    """How far a session has got (RFC 6455 §4.1, §7.1)."""
-
-    OPEN = "open"
-    """Messages may pass both ways."""
-    CLOSING = "closing"
-    """Our close frame was sent, and the peer's is awaited."""
-    CLOSED = "closed"
-    """Nothing passes any more: both close frames did, or the peer broke a rule, or the connection ended."""
 
 
 class Session:
@@ -96,8 +63,10 @@ class Session:
             is sent 1009, as soon as a frame's header tells.
         max_fragments: Frames in one received message; `math.inf` for no limit. Over it: 1009.
         random_bytes: Gives as many unpredictable bytes as asked for: masking keys (RFC 6455 §5.3, §10.3).
+        fragments_at_once: Fragments that one call of `next_event` takes in, as a message may have very many.
 
     Attributes:
+        is_behind: Whether `next_event` gave `NEED_DATA` only for `fragments_at_once`: it need not wait for data.
         is_open: Whether the state is `SessionState.OPEN`: messages may be sent.
     """
 
@@ -109,6 +78,7 @@ class Session:
         "_eof",
         "_error",
         "_fragment_opcode",
+        "_fragments_at_once",
         "_header",
         "_initiator",
         "_is_masked",
@@ -116,8 +86,8 @@ class Session:
         "_max_message_size",
         "_role",
         "_state",
-        "_write",
         "_writer",
+        "is_behind",
         "is_open",
     )
 
@@ -128,6 +98,7 @@ class Session:
         max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE,
         max_fragments: float = DEFAULT_MAX_FRAGMENTS,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
+        fragments_at_once: float = math.inf,
     ) -> None:
         self._role = role
         self._state = SessionState.OPEN
@@ -140,10 +111,11 @@ class Session:
         self._is_plain = True  # open, and between two messages
         self._assembler = MessageAssembler(max_message_size, max_fragments)
         self._header: FrameHeader | None = None  # of the frame whose payload is being read
+        self._fragments_at_once = fragments_at_once
+        self.is_behind: bool = False
         self._eof = False
         # Writing.
         self._writer = FrameWriter(random_bytes if role is Role.CLIENT else None)
-        self._write = self._writer.write  # every message passes it, so it is looked up once
         self._fragment_opcode: Opcode | None = None  # of the message that `send_fragment` has begun
         # Closing.
         self._close_sent: CloseReason | None = None
@@ -231,15 +203,12 @@ class Session:
 
         What most messages are, without an event for each.
         """
-        if not self._is_plain:
-            return None
-        return self._decoder.read_message(self._is_masked, self._max_message_size)
+        return self._decoder.read_message(self._is_masked, self._max_message_size) if self._is_plain else None
 
     def receive_message(self, data: Buffer) -> str | bytes | None:
         """`receive_data` and `next_message` at once."""
-        decoder = self._decoder
-        if self._is_plain and not decoder.unread:
-            return decoder.receive_message(data, self._is_masked, self._max_message_size)
+        if self._is_plain and not self._decoder.unread:
+            return self._decoder.receive_message(data, self._is_masked, self._max_message_size)
         self.receive_data(data)
         return self.next_message()
 
@@ -249,10 +218,7 @@ class Session:
         return self._decoder.is_filling
 
     def fill(self, receive: Callable[[memoryview], int]) -> int:
-        """In place of `receive_data`: let `receive` write some of the rest of a large message to where it belongs.
-
-        Args:
-            receive: Given a buffer, writes what came into it, and returns how much; such as `socket.recv_into`.
+        """In place of `receive_data`: let `receive`, such as `socket.recv_into`, write more of it where it belongs.
 
         Returns:
             What `receive` returned. What it raises passes through, and nothing has happened.
@@ -276,7 +242,9 @@ class Session:
             raise
 
     def _pull(self) -> Event | Literal[NeedData.NEED_DATA]:
-        while self._state is not SessionState.CLOSED:
+        fragments = 0
+        self.is_behind = False
+        while self._state is not SessionState.CLOSED and not self.is_behind:
             header = self._header
             if header is None:
                 header = self._decoder.read_header()
@@ -295,6 +263,8 @@ class Session:
             self._header = None
             if event is not None:
                 return event
+            fragments += 1
+            self.is_behind = fragments >= self._fragments_at_once
         return NEED_DATA
 
     def _read_data(self, header: FrameHeader) -> Event | Literal[NeedData.NEED_DATA] | None:
@@ -370,11 +340,11 @@ class Session:
             LocalProtocolError: A fragmented message is open, or our close frame was sent.
             RemoteProtocolError: The session is dead.
         """
-        opcode, payload = _split_message(message)
+        opcode, payload = split_message(message)
         self._check_open()
         if self._fragment_opcode is not None:
             raise LocalProtocolError("a fragmented message is open: finish it first (RFC 6455 §5.4)")
-        self._write(opcode, payload)
+        self._writer.write(opcode, payload)
 
     def message_to_send(self, message: Message) -> bytes | None:
         """`send_message` and `data_to_send` at once, for most messages: small, and nothing else waits to be sent.
@@ -385,11 +355,9 @@ class Session:
         Raises:
             As `send_message`.
         """
-        if self.is_open and self._fragment_opcode is None and not self._writer.outgoing:
-            if type(message) is str:
-                return self._writer.encode(_TEXT, message)
-            if type(message) is bytes and len(message) < LARGE:
-                return self._writer.encode(_BINARY, message)
+        frame = self._writer.encode_alone(message) if self.is_open and self._fragment_opcode is None else None
+        if frame is not None:
+            return frame
         self.send_message(message)
         return None
 
@@ -401,7 +369,7 @@ class Session:
             LocalProtocolError: Our close frame was sent.
             RemoteProtocolError: The session is dead.
         """
-        opcode, payload = _split_message(data)
+        opcode, payload = split_message(data)
         self._check_open()
         if self._fragment_opcode is None:
             frame_opcode = self._fragment_opcode = opcode
@@ -409,7 +377,7 @@ class Session:
             frame_opcode = Opcode.CONTINUATION
         else:
             raise ValueError("all fragments of a message must be str, or all must be bytes")
-        self._write(frame_opcode, payload, fin=is_final)
+        self._writer.write(frame_opcode, payload, fin=is_final)
         if is_final:
             self._fragment_opcode = None
 
@@ -423,7 +391,7 @@ class Session:
         """
         check_control_payload(payload)
         self._check_open()
-        self._write(Opcode.PING, payload)
+        self._writer.write(Opcode.PING, payload)
 
     def send_pong(self, payload: bytes = b"") -> None:
         """Queue a pong that nobody asked for (RFC 6455 §5.5.3); those that were are queued by `next_event`.
@@ -435,7 +403,7 @@ class Session:
         """
         check_control_payload(payload)
         self._check_open()
-        self._write(Opcode.PONG, payload)
+        self._writer.write(Opcode.PONG, payload)
 
     def send_close(self, code: int = 1000, reason: str | None = None) -> None:
         """Queue our close frame (RFC 6455 §5.5.1); 1005 stands for one without a code.
@@ -469,7 +437,7 @@ class Session:
         self._writer.hold_pongs(hold)
 
     def _write_close(self, code: int, reason: str | None) -> None:
-        self._write(Opcode.CLOSE, encode_close(code, reason))
+        self._writer.write(Opcode.CLOSE, encode_close(code, reason))
         self._close_sent = CloseReason(code, reason or None)
 
     def _check_open(self) -> None:
@@ -480,13 +448,3 @@ class Session:
 
 
 _ABNORMAL: Final = 1006
-
-
-def _split_message(message: Message) -> tuple[Opcode, Buffer | str]:
-    if isinstance(message, str):
-        return Opcode.TEXT, message
-    if isinstance(message, _BYTES):
-        return Opcode.BINARY, message
-    if isinstance(message, memoryview):
-        return Opcode.BINARY, message.cast("B") if message.c_contiguous else message.tobytes()
-    raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")

@@ -8,13 +8,37 @@ from typing import Final
 from trio_websocket._kernel import Buffer, encode_frame, encode_header
 from trio_websocket.protocol._opcodes import Opcode
 
-__all__ = ["LARGE", "FrameWriter"]
+__all__ = ["FrameWriter", "Message", "split_message"]
+
+Message = str | bytes | bytearray | memoryview
+"""What can be sent: `str` as a text message, everything else as a binary one."""
 
 # While so many bytes wait to be taken, pongs are held.
 _MAX_PONGS = 2**16
 
 # From this size on, a payload that needs no mask is sent as it is, beside its header, rather than copied.
-LARGE: Final = 2**14
+_LARGE: Final = 2**14
+
+# Every message asks for these, and an enumeration's member is found slowly.
+_TEXT: Final = int(Opcode.TEXT)
+_BINARY: Final = int(Opcode.BINARY)
+
+_BYTES = (bytes, bytearray)
+
+
+def split_message(message: Message) -> tuple[Opcode, Buffer | str]:
+    """Give a message's opcode and payload.
+
+    Raises:
+        ValueError: It is neither text nor bytes.
+    """
+    if isinstance(message, str):
+        return Opcode.TEXT, message
+    if isinstance(message, _BYTES):
+        return Opcode.BINARY, message
+    if isinstance(message, memoryview):
+        return Opcode.BINARY, message.cast("B") if message.c_contiguous else message.tobytes()
+    raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")
 
 
 class FrameWriter:
@@ -23,16 +47,13 @@ class FrameWriter:
     Args:
         random_bytes: Gives as many unpredictable bytes as asked for, a client's masking keys (RFC 6455 §5.3, §10.3);
             None for a server, which doesn't mask.
-
-    Attributes:
-        outgoing: What is queued.
     """
 
-    __slots__ = ("_held_pong", "_is_holding_pongs", "_outgoing_size", "_random_bytes", "outgoing")
+    __slots__ = ("_held_pong", "_is_holding_pongs", "_outgoing", "_outgoing_size", "_random_bytes")
 
     def __init__(self, random_bytes: Callable[[int], bytes] | None) -> None:
         self._random_bytes = random_bytes
-        self.outgoing: list[bytes] = []
+        self._outgoing: list[bytes] = []
         self._outgoing_size = 0
         self._is_holding_pongs = False
         self._held_pong: bytes | None = None
@@ -43,24 +64,34 @@ class FrameWriter:
             return encode_frame(opcode, payload, fin=fin)
         return encode_frame(opcode, payload, fin=fin, mask=self._random_bytes(4))
 
+    def encode_alone(self, message: Message) -> bytes | None:
+        """Make a message's frame, for the caller to send, if nothing is queued and it is small; else None."""
+        if self._outgoing:
+            return None
+        if type(message) is str:
+            return self.encode(_TEXT, message)
+        if type(message) is bytes and len(message) < _LARGE:
+            return self.encode(_BINARY, message)
+        return None
+
     def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> None:
         """Queue one frame."""
         # What is not bytes may change when the caller has it back.
-        if self._random_bytes is None and type(payload) is bytes and len(payload) >= LARGE:
+        if self._random_bytes is None and type(payload) is bytes and len(payload) >= _LARGE:
             self._append(encode_header(opcode, len(payload), fin=fin))
             self._append(payload)
         else:
             self._append(self.encode(opcode, payload, fin=fin))
 
     def _append(self, part: bytes) -> None:
-        self.outgoing.append(part)
+        self._outgoing.append(part)
         self._outgoing_size += len(part)
 
     def take(self) -> list[bytes]:
         """Take what is to be sent now, whole frames in their order; may be empty."""
         if self._held_pong is not None and not self._is_holding_pongs:
             self._release_pong()
-        parts, self.outgoing = self.outgoing, []
+        parts, self._outgoing = self._outgoing, []
         self._outgoing_size = 0
         return parts
 
