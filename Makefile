@@ -9,11 +9,11 @@ export UV_NO_PROGRESS := 1
 # A pytest run that a developer's own settings steer is a different run.
 unexport PYTEST_ADDOPTS PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
-SOURCES := src tests examples tools conformance benchmarks
+SOURCES := src tests examples tools conformance benchmarks fuzz
 # The compiled kernel lies among the sources, and is built anew when one of these changes.
 KERNEL := setup.py src/trio_websocket/_kernel/_cy.pyx
 
-.PHONY: help demo test install lint format types docs tests covered-alone package node conformance bench changelog pins clean
+.PHONY: help demo test install lint format types docs tests covered-alone package node conformance sanitize fuzz bench bench-kernel changelog pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -65,8 +65,19 @@ tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 conformance: $(VENV)/.package ## the Autobahn suite against our client and our server; needs a Python 2.7 and a C compiler
 	$(BIN)/python conformance/run.py
 
+sanitize: $(VENV)/.tools ## the tests over a kernel under AddressSanitizer and UBSan, and a search for leaks; needs a C compiler
+	$(BIN)/python tools/sanitize.py
+	$(BIN)/python tools/leaks.py
+
+FUZZ_SECONDS ?= 30
+fuzz: $(VENV)/.package ## hostile input, made by a fuzzer (atheris), for FUZZ_SECONDS=30 each; FUZZ="session" for one target
+	@$(BIN)/python fuzz/run_targets.py --seconds $(FUZZ_SECONDS) $(FUZZ)
+
 bench: $(VENV)/.package ## this library beside others on this machine, in some 12 minutes; BENCH="--quick" for less
 	@$(BIN)/python benchmarks/compare.py $(BENCH)
+
+bench-kernel: $(VENV)/.package ## what the kernels' operations cost by size; KERNEL_BENCH="--instructions" counts under valgrind
+	@$(BIN)/python benchmarks/kernel_cost.py $(KERNEL_BENCH)
 
 changelog: $(VENV)/.tools ## how the change notes will read in the next release
 	@$(BIN)/towncrier build --draft --version "$$($(BIN)/python -c 'import trio_websocket as t; print(t.__version__)')"
@@ -75,7 +86,7 @@ pins: $(VENV)/.tools ## look for newer tools and write their versions into requi
 	$(BIN)/python tools/write_pins.py
 
 clean: ## remove everything that make has made
-	rm -rf $(VENV) .bench .wheel-tests .wstest build dist docs/_build conformance/reports tests/interop/node_modules
+	rm -rf $(VENV) .bench .fuzz .sanitize .wheel-tests .wstest build dist docs/_build conformance/reports tests/interop/node_modules
 	rm -f src/trio_websocket/_kernel/_cy.c src/trio_websocket/_kernel/_cy.*.so
 	rm -rf .coverage .coverage.* htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache src/*.egg-info
 

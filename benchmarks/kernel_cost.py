@@ -33,8 +33,8 @@ TWINS: Final = {"plain": "trio_websocket._kernel._py", "compiled": "trio_websock
 SIZES: Final = [0, 32, 125, 126, 1024, 4096, 65536, 1048576]
 MASK: Final = b"\x12\x34\x56\x78"
 OPERATIONS: Final = {
-    "decode masked": "receive(masked); read_message(True, size)",
-    "decode text": "receive(text); read_message(False, size)",
+    "decode masked": "receive_message(masked, True, size)",
+    "decode text": "receive_message(text, False, size)",
     "decode by parts": "receive(masked); read_header(); read_part()",
     "encode": "encode_frame(2, payload)",
     "encode masked": "encode_frame(2, payload, mask=mask)",
@@ -53,7 +53,7 @@ def timer(twin: str, operation: str, size: int) -> timeit.Timer:
     payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
     names = {
         "receive": decoder.receive_data,
-        "read_message": decoder.read_message,
+        "receive_message": decoder.receive_message,
         "read_header": decoder.read_header,
         "read_part": decoder.read_part,
         "encode_frame": kernel.encode_frame,
@@ -77,9 +77,7 @@ def label(twin: str, operation: str, size: int) -> str:
 
 def nanoseconds(twins: list[str]) -> Figures:
     timers = {label(*case): timer(*case) for case in cases(twins)}
-    counts = {
-        name: max(1, round(SECONDS * 20 / max(it.timeit(20), 1e-9))) for name, it in timers.items()
-    }
+    counts = {name: max(1, round(SECONDS * 20 / max(it.timeit(20), 1e-9))) for name, it in timers.items()}
     best: Figures = {}
     for _ in range(ROUNDS):
         for name, it in timers.items():
@@ -106,7 +104,9 @@ def run_counted(twins: list[str]) -> None:
 def instructions(twins: list[str]) -> Figures:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
-        raise SystemExit("benchmark: instructions are counted by valgrind, which is not there (Debian: valgrind)")
+        raise SystemExit(
+            "benchmark: instructions are counted by valgrind, which is not there (Debian: valgrind)"
+        )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         tool = ["--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
 import pytest
+import support
 import trio
 import trio.testing
 
 from trio_websocket._kernel import KERNEL
+from trio_websocket._transports import _poller
 
 # The same examples in each run: what fails once can be looked at again.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
@@ -30,6 +33,16 @@ def pytest_report_header() -> str:
 def mock_clock() -> trio.testing.MockClock:
     """A clock that jumps ahead as soon as every task waits: no test waits for real time."""
     return trio.testing.MockClock(autojump_threshold=0)
+
+
+@pytest.fixture(params=["socket", "stream"])
+def transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run a test over each transport: pairs of ours are sockets for the one, and no socket is plain for the other."""
+    if request.param == "socket":
+        monkeypatch.setattr(support, "over_sockets", True)
+    else:
+        monkeypatch.setattr(_poller, "select", SimpleNamespace())
+    return str(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Any
 
 import pytest
 import trio
@@ -13,6 +12,7 @@ import trio.testing
 
 import trio_websocket._client
 from trio_websocket import WebSocketConnection
+from trio_websocket._transports import Transport
 
 MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
@@ -45,14 +45,19 @@ async def drain(ws: WebSocketConnection, received: list[str | bytes] | None = No
 
 
 def dial_in_memory(monkeypatch: pytest.MonkeyPatch) -> MemoryStream:
-    """Let the client's next connection lead to the stream that is returned, whatever its address."""
+    """Let the client's next connection lead to the stream that is returned, whatever its address, and without TLS."""
     ours, theirs = trio.testing.memory_stream_pair()
 
-    async def open_tcp(*args: Any) -> trio.abc.Stream:
+    async def open_tcp(host: str, port: int) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         return ours
 
+    async def start_tls(transport: Transport, *args: object) -> Transport:
+        await trio.lowlevel.checkpoint()
+        return transport
+
     monkeypatch.setattr(trio_websocket._client, "open_tcp", open_tcp)
+    monkeypatch.setattr(trio_websocket._client, "start_tls", start_tls)
     return theirs
 
 

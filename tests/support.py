@@ -57,6 +57,29 @@ def url_of(server: WebSocketServer, path: str = "/") -> str:
     return endpoint.url + path
 
 
+StreamPair = tuple[trio.abc.HalfCloseableStream, trio.abc.HalfCloseableStream]
+
+
+# What `make_pair` makes; the fixture `transport` has a test run over both.
+over_sockets = False
+
+
+def make_pair(*, is_tight: bool = False) -> StreamPair:
+    """Two connected streams: in memory, or sockets of this machine.
+
+    Args:
+        is_tight: What is sent waits until the peer reads it; with sockets, all but a few kilobytes.
+    """
+    if not over_sockets:
+        return trio.testing.lockstep_stream_pair() if is_tight else trio.testing.memory_stream_pair()
+    # What one sends, the other can receive at once: tests on it are repeatable.
+    pair = trio.socket.socketpair()
+    if is_tight:
+        for each in pair:
+            each.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_SNDBUF, 1)  # the system's least
+    return trio.SocketStream(pair[0]), trio.SocketStream(pair[1])
+
+
 class Pair(NamedTuple):
     """The two ends of one connection."""
 
@@ -66,8 +89,8 @@ class Pair(NamedTuple):
 
 @asynccontextmanager
 async def connected_pair(**options: Any) -> AsyncIterator[Pair]:
-    """A client and a server of ours, connected in memory; `options` hold for both."""
-    client_stream, server_stream = trio.testing.memory_stream_pair()
+    """A client and a server of ours, connected on this machine; `options` hold for both."""
+    client_stream, server_stream = make_pair()
     async with trio.open_nursery() as nursery:
         ends: dict[str, WebSocketConnection] = {}
 
@@ -238,8 +261,8 @@ async def raw_server(
 
 @asynccontextmanager
 async def client_of_raw_peer(**options: Any) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
-    """A client of ours, connected in memory with a raw server."""
-    ours, theirs = trio.testing.memory_stream_pair()
+    """A client of ours, connected on this machine with a raw server."""
+    ours, theirs = make_pair()
     peer = RawPeer(theirs, is_client=False)
     async with trio.open_nursery() as nursery:
 
@@ -255,8 +278,8 @@ async def client_of_raw_peer(**options: Any) -> AsyncIterator[tuple[WebSocketCon
 
 @asynccontextmanager
 async def server_of_raw_peer(**options: Any) -> AsyncIterator[tuple[WebSocketConnection, RawPeer]]:
-    """A server's connection of ours, connected in memory with a raw client."""
-    ours, theirs = trio.testing.memory_stream_pair()
+    """A server's connection of ours, connected on this machine with a raw client."""
+    ours, theirs = make_pair()
     peer = RawPeer(theirs, is_client=True)
     async with trio.open_nursery() as nursery:
         await theirs.send_all(request_head())

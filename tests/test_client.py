@@ -304,7 +304,29 @@ async def test_own_context_is_used_for_tls(certificates: Certificates, host: str
         assert isinstance(endpoint, Endpoint)
         async with open_websocket(host, endpoint.port, "/", use_ssl=certificates.client_context()) as ws:
             await check_echo(ws)
+            assert ws.remote == endpoint
+            assert endpoint.is_ssl
         nursery.cancel_scope.cancel()
+
+
+async def test_tls_stream_of_the_users_own_is_used_as_it_is(certificates: Certificates) -> None:
+    async with serving(ssl_context=certificates.server_context()) as server, trio.open_nursery() as nursery:
+        stream = await trio.open_tcp_stream(HOST, server.port)
+        tls = trio.SSLStream(stream, certificates.client_context(), server_hostname=HOST)
+        async with await wrap_client_stream(nursery, tls, HOST, "/") as ws:
+            await check_echo(ws)
+            assert ws.remote == server.listeners[0]
+
+
+async def test_server_that_wants_a_certificate_of_ours_says_so(certificates: Certificates) -> None:
+    # In TLS 1.3 the client's own handshake is over by then.
+    context = certificates.server_context()
+    context.verify_mode = ssl.CERT_REQUIRED
+    certificates.authority.configure_trust(context)
+    async with serving(ssl_context=context) as server:
+        with pytest.raises(HandshakeError, match="certificate required"):
+            async with open_websocket(HOST, server.port, "/", use_ssl=certificates.client_context()):
+                pass
 
 
 async def test_default_context_does_not_trust_an_unknown_authority(certificates: Certificates) -> None:
@@ -318,7 +340,7 @@ async def test_default_context_does_not_trust_an_unknown_authority(certificates:
             ) as caught:
                 async with connection:
                     pass
-            assert isinstance(caught.value.__cause__, trio.BrokenResourceError)
+            assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
 async def test_default_context_trusts_what_the_system_trusts(

@@ -1,4 +1,4 @@
-"""A connection as tasks see it, over streams in memory: what it is, sending, receiving."""
+"""A connection as tasks see it, over each transport: what it is, sending, receiving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import contextlib
 import pytest
 import trio
 import trio.testing
-from fakes import FakeTransport, client_behind_valve
+from fakes import FakeTransport, client_behind_valve, only_over_a_stream
 from support import (
     BINARY,
     PING,
@@ -23,6 +23,8 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 from trio_websocket._link import Link
 from trio_websocket._options import ConnectionOptions
 from trio_websocket.protocol import Message, Role, Session
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -109,6 +111,7 @@ async def test_messages_arrive_as_they_were_sent(message: Message, received: str
             assert (type(got), got) == (type(received), received)
 
 
+@only_over_a_stream
 async def test_bytearray_may_change_once_it_was_sent() -> None:
     async with client_behind_valve() as (ws, peer, valve):
         valve.shut()
@@ -130,6 +133,7 @@ async def test_what_is_no_message_is_refused_and_harms_nothing(message: object) 
         assert await server.get_message() == "fine"
 
 
+@only_over_a_stream
 async def test_what_cannot_be_sent_is_refused_without_waiting_for_room() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, _, valve):
         valve.shut()
@@ -147,6 +151,7 @@ async def test_what_cannot_be_sent_is_refused_without_waiting_for_room() -> None
         assert not scope.cancelled_caught
 
 
+@only_over_a_stream
 async def test_several_senders_are_served_in_the_order_in_which_they_came() -> None:
     async with client_behind_valve(write_backlog=1) as (ws, peer, valve):
         valve.shut()
@@ -164,6 +169,7 @@ async def test_several_senders_are_served_in_the_order_in_which_they_came() -> N
         ]
 
 
+@only_over_a_stream
 async def test_sender_that_finds_room_does_not_overtake_one_that_was_promised_it() -> None:
     transport = FakeTransport()
     link = Link(transport, Session(Role.SERVER), ConnectionOptions(write_backlog=10))
@@ -185,6 +191,7 @@ async def test_sender_that_finds_room_does_not_overtake_one_that_was_promised_it
     assert transport.take_written() == frame(TEXT, b"first") + frame(TEXT, b"second")
 
 
+@only_over_a_stream
 async def test_sender_waits_while_the_backlog_is_over_its_limit() -> None:
     async with client_behind_valve(write_backlog=1000) as (ws, _, valve):
         valve.shut()
@@ -199,6 +206,7 @@ async def test_sender_waits_while_the_backlog_is_over_its_limit() -> None:
             valve.open()
 
 
+@only_over_a_stream
 async def test_send_nowait_sends_and_never_overtakes_a_waiting_sender() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve):
         ws.send_message_nowait("first")
@@ -214,6 +222,7 @@ async def test_send_nowait_sends_and_never_overtakes_a_waiting_sender() -> None:
                 ws.send_message_nowait("third")
 
 
+@only_over_a_stream
 async def test_cancelled_sender_that_waited_has_sent_nothing_and_lets_the_next_one_through() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve):
         valve.shut()
@@ -228,6 +237,7 @@ async def test_cancelled_sender_that_waited_has_sent_nothing_and_lets_the_next_o
         assert await peer.read_frame() == Frame(True, TEXT, b"kept")
 
 
+@only_over_a_stream
 async def test_sender_that_waits_hears_of_the_close() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve):
         valve.shut()

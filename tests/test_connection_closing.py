@@ -1,4 +1,4 @@
-"""A connection's end, and what it owes to other tasks, over streams in memory."""
+"""A connection's end, and what it owes to other tasks, over each transport."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 import trio.testing
-from fakes import client_behind_valve
+from fakes import client_behind_valve, only_over_a_stream
 from support import (
     CLOSE,
     PING,
@@ -27,6 +27,8 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, o
 from trio_websocket._link import PULL_BUDGET
 from trio_websocket._turns import CALLS_A_TURN
 from trio_websocket.protocol import Message
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -101,6 +103,7 @@ async def test_what_one_connection_closed_with_may_be_handed_to_another(
         assert await server.wait_closed() == told
 
 
+@only_over_a_stream
 async def test_closing_sends_what_was_handed_over_first() -> None:
     async with client_behind_valve() as (ws, peer, valve), trio.open_nursery() as nursery:
         valve.shut()
@@ -288,6 +291,7 @@ async def test_nursery_that_is_cancelled_closes_its_connections_with_1001() -> N
 # ---------------------------------------------------------------------------------------------------------- fairness
 
 
+@only_over_a_stream
 async def test_calls_that_had_to_wait_are_checkpoints() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve), trio.open_nursery() as nursery:
 

@@ -1,11 +1,11 @@
-"""Pings and pongs of a connection, over streams in memory."""
+"""Pings and pongs of a connection, over each transport."""
 
 from __future__ import annotations
 
 import pytest
 import trio
 import trio.testing
-from fakes import client_behind_valve
+from fakes import client_behind_valve, only_over_a_stream
 from support import (
     BINARY,
     PING,
@@ -19,6 +19,8 @@ from support import (
 )
 
 from trio_websocket import CloseReason, ConnectionClosed
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -79,6 +81,7 @@ async def test_payload_may_be_in_flight_only_once() -> None:
         await peer.send_frame(PONG, b"\xff\n")
 
 
+@only_over_a_stream
 async def test_payload_that_comes_into_flight_while_waiting_for_room_is_refused() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve), trio.open_nursery() as nursery:
         valve.shut()

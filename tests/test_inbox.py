@@ -139,3 +139,88 @@ async def test_failing_gives_each_receiver_an_error_of_its_own() -> None:
     # Nobody is left to be served twice.
     inbox.put("x")
     assert len(inbox) == 1
+
+
+# ---------------------------------------------------------------------------------------------------------- claiming
+
+
+class Waiting:
+    """Tasks that wait for one message each, by their names."""
+
+    def __init__(self, inbox: Inbox, nursery: trio.Nursery) -> None:
+        self.got: dict[str, str | bytes] = {}
+        self._inbox = inbox
+        self._nursery = nursery
+
+    async def start(self, name: str, *, is_first: bool = False) -> None:
+        """Let one wait."""
+
+        async def wait() -> None:
+            self.got[name] = await self._inbox.wait(is_first=is_first)
+
+        self._nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_claimed_message_is_kept_and_the_next_go_to_those_that_wait() -> None:
+    inbox = make_inbox(max_bytes=1)
+    inbox.claim()
+    async with trio.open_nursery() as nursery:
+        waiting = Waiting(inbox, nursery)
+        await waiting.start("a")
+        inbox.put("1")
+        assert not inbox.is_claimed
+        assert inbox.has_room(read_ahead=True)
+        inbox.put("2")
+        inbox.put("3")
+        assert inbox.is_full
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting.got == {"a": "2"}
+        assert inbox.take_claimed() == "1"
+        assert inbox.take() == "3"
+        assert inbox.has_room(read_ahead=True)
+
+
+def test_claim_that_is_ended_keeps_nothing_more() -> None:
+    inbox = make_inbox()
+    for end in (inbox.take_claimed, inbox.unclaim):
+        inbox.claim()
+        assert end() is None
+        inbox.put("x")
+        assert inbox.take() == "x"
+
+
+async def test_claim_that_is_given_up_leaves_what_was_kept_to_those_that_wait() -> None:
+    inbox = make_inbox()
+    inbox.claim()
+    async with trio.open_nursery() as nursery:
+        waiting = Waiting(inbox, nursery)
+        for name in ("a", "b"):
+            await waiting.start(name)
+        inbox.put("1")
+        inbox.unclaim()
+        inbox.put("2")
+    assert waiting.got == {"a": "1", "b": "2"}
+
+
+def test_claim_that_is_given_up_leaves_what_was_kept_before_what_came_later() -> None:
+    inbox = make_inbox(max_messages=1)
+    inbox.claim()
+    inbox.put("1")
+    inbox.put("2")
+    assert inbox.has_room(read_ahead=False)
+    inbox.unclaim()
+    assert inbox.is_full
+    assert [inbox.take(), inbox.take()] == ["1", "2"]
+
+
+async def test_whoever_gave_up_a_claim_may_go_before_those_that_wait() -> None:
+    inbox = make_inbox()
+    async with trio.open_nursery() as nursery:
+        waiting = Waiting(inbox, nursery)
+        await waiting.start("a")
+        await waiting.start("b", is_first=True)
+        await waiting.start("c")
+        for message in ("1", "2", "3"):
+            inbox.put(message)
+    assert waiting.got == {"b": "1", "a": "2", "c": "3"}

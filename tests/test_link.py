@@ -101,7 +101,154 @@ def test_end_of_file_brings_in_what_came_before_it_even_if_the_inbox_is_full() -
     assert transport.is_closing()
 
 
+# ------------------------------------------------------------------------------------------------- in large or in person
+
+
+def fill_from(data: bytearray) -> Callable[[memoryview], int]:
+    """Give what `recv_into` would, from `data`."""
+
+    def receive(room: memoryview) -> int:
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        del data[:size]
+        return size
+
+    return receive
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_rest_of_a_large_message_is_filled_in(is_claimed: bool) -> None:
+    link, transport = make_link()
+    payload = bytes(range(256)) * 1024
+    data = bytearray(from_client(BINARY, payload))
+    if is_claimed:
+        link.inbox.claim()
+    link.data_received(bytes(data[:70_000]))
+    del data[:70_000]
+    while link.is_filling:
+        assert link.fill(fill_from(data)) > 0
+    assert not data
+    assert transport.is_reading()
+    assert (link.inbox.take_claimed() if is_claimed else link.inbox.take()) == payload
+
+
+def test_end_in_the_middle_of_a_large_message_is_told_by_the_transport() -> None:
+    link, _ = make_link()
+    link.data_received(from_client(BINARY, bytes(200_000))[:70_000])
+    assert link.is_filling
+    assert link.fill(fill_from(bytearray())) == 0
+    assert link.is_open
+    link.eof_received()
+    assert not link.is_open
+
+
+class InPerson(FakeTransport):
+    """A transport whose socket a task may wait for as long as there is a script: what each wait brings."""
+
+    def __init__(self, *script: bytes | None) -> None:
+        super().__init__()
+        self.script = list(script)
+
+    def can_read_in_person(self) -> bool:
+        return bool(self.script)
+
+    async def read_in_person(self) -> None:
+        data = self.script.pop(0)
+        if data is None:
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
+        assert self.owner is not None
+        self.owner.data_received(data or b"")
+
+
+def make_link_in_person(*script: bytes | None) -> Link:
+    transport = InPerson(*script)
+    link = Link(transport, Session(Role.SERVER), ConnectionOptions())
+    transport.set_owner(link)
+    return link
+
+
+async def test_receiver_in_person_reads_until_its_message_has_come() -> None:
+    link = make_link_in_person(from_client(PING), from_client(TEXT, b"1") + from_client(TEXT, b"2"))
+    assert await link.receive_in_person() == "1"
+    assert link.take() == "2"
+
+
+async def test_receiver_in_person_hears_of_the_end() -> None:
+    link = make_link_in_person(from_client(CLOSE, b"\x03\xe9"), None)
+    with pytest.raises(ConnectionClosed, match="1001"):
+        await link.receive_in_person()
+
+
+async def test_receiver_that_may_not_wait_in_person_any_more_keeps_its_place() -> None:
+    link = make_link_in_person(from_client(PING))
+    got: list[tuple[str, str | bytes]] = []
+
+    async def first() -> None:
+        got.append(("first", await link.receive_in_person()))
+
+    async def second() -> None:
+        got.append(("second", await link.inbox.wait()))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first)
+        nursery.start_soon(second)
+        await trio.testing.wait_all_tasks_blocked()
+        link.data_received(from_client(TEXT, b"1") + from_client(TEXT, b"2"))
+    assert sorted(got) == [("first", "1"), ("second", "2")]
+
+
+async def test_receiver_in_person_that_is_cancelled_claims_nothing() -> None:
+    link = make_link_in_person(None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.receive_in_person)
+        await trio.testing.wait_all_tasks_blocked()
+        # It came by another way, such as a write that failed.
+        link.data_received(from_client(TEXT, b"x"))
+        nursery.cancel_scope.cancel()
+    assert link.take() == "x"
+
+
+async def test_transport_that_cannot_be_waited_for_in_person_says_so() -> None:
+    transport = FakeTransport()
+    assert not transport.can_read_in_person()
+    with pytest.raises(NotImplementedError):
+        await transport.read_in_person()
+
+
 # ---------------------------------------------------------------------------------------------------------- writing
+
+
+async def test_senders_that_wait_are_served_in_order_and_leave_no_queue() -> None:
+    link, transport = make_link(write_backlog=10)
+    transport.in_flight = 30
+    async with trio.open_nursery() as nursery:
+        for message in ("1", "2"):
+            nursery.start_soon(link.send_message_in_turn, message)
+            await trio.testing.wait_all_tasks_blocked()
+        assert link.senders is not None
+        transport.in_flight = 0
+        transport.wake_waiters()
+    assert transport.take_written() == frame(TEXT, b"1") + frame(TEXT, b"2")
+    assert link.senders is None
+
+
+async def test_message_that_fills_the_backlog_holds_the_pongs() -> None:
+    link, transport = make_link(write_backlog=10)
+    link.send_message(bytes(20))
+    transport.take_written()
+    link.data_received(from_client(PING, b"hi"))
+    assert transport.take_written() == b""
+    transport.in_flight = 0
+    link.backlog_drained()
+    assert transport.take_written() == frame(PONG, b"hi")
+
+
+def test_message_behind_what_is_to_be_sent_already_goes_out_behind_it() -> None:
+    link, transport = make_link()
+    link.session.send_ping(b"first")
+    link.send_message("second")
+    assert transport.take_written() == frame(PING, b"first") + frame(TEXT, b"second")
 
 
 def test_ping_is_answered_in_the_same_step() -> None:

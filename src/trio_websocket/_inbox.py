@@ -104,7 +104,8 @@ class Inbox:
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
         self.messages.append(message)
-        self._count(sys.getsizeof(message))
+        self._bytes += sys.getsizeof(message)
+        self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
 
     def take(self) -> str | bytes:
         """Take the oldest message.
@@ -113,12 +114,9 @@ class Inbox:
             IndexError: There is none.
         """
         message = self.messages.popleft()
-        self._count(-sys.getsizeof(message))
+        self._bytes -= sys.getsizeof(message)
+        self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
         return message
-
-    def _count(self, size: int) -> None:
-        self._bytes += size
-        self.is_full = not self.has_room(read_ahead=False)
 
     @types.coroutine
     def wait(self, *, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
@@ -166,12 +164,14 @@ class Inbox:
             self.put(message)
         else:
             self.messages = deque([message, *self.messages])
-            self._count(sys.getsizeof(message))
+            self._bytes += sys.getsizeof(message)
+            self.is_full = not self.has_room(read_ahead=False)
 
     def clear(self) -> None:
         """Drop what waits."""
         self.messages = _NO_MESSAGES
-        self._count(-self._bytes)
+        self._bytes = 0
+        self.is_full = False
 
     def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
         """Let every waiting receiver raise an error of its own."""

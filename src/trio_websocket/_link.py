@@ -62,6 +62,7 @@ class Link:
     __slots__ = (
         "_cause",
         "_is_at_eof",
+        "_is_backed_up",
         "_is_ending",
         "_is_holding_pongs",
         "_is_pull_due",
@@ -87,6 +88,7 @@ class Link:
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
         self._is_at_eof = False
+        self._is_backed_up = False  # the inbox is full
         self._is_pull_due = False  # the budget was spent
         # Liveness.
         self.pings: PingsInFlight = PingsInFlight()
@@ -137,9 +139,10 @@ class Link:
         if data is None:
             self.flush()
         else:
-            self.transport.write(data)
-            if self.transport.backlog:
-                self._check_backlog()
+            transport = self.transport
+            transport.write(data)
+            if transport.backlog > self.options.write_backlog:
+                self._hold_pongs(True)
 
     async def send_message_in_turn(self, message: Message) -> None:
         """Wait for room, after those that wait already, and then hand a message over.
@@ -246,9 +249,10 @@ class Link:
     def _pull_some(self) -> bool:
         """Returns whether there was nothing but messages, and nothing is left."""
         session, inbox = self.session, self.inbox
-        has_events = False
+        has_events = self._is_backed_up = False
         for _ in range(PULL_BUDGET):
             if inbox.is_full and not self._may_overfill():
+                self._is_backed_up = True
                 self.transport.pause_reading()
                 return not has_events
             message = session.next_message()
@@ -303,7 +307,15 @@ class Link:
 
     def take(self) -> str | bytes:
         """Take the oldest message out of the inbox, which has one, and make use of the room."""
-        message = self.inbox.take()
+        inbox = self.inbox
+        message = inbox.take()
+        if self._is_backed_up:
+            # One out, one in: as a rule, that is all.
+            following = self.session.next_message()
+            if following is not None:
+                inbox.put(following)
+                if inbox.is_full:
+                    return message
         self.pull()
         return message
 

@@ -15,20 +15,35 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import pytest
 import trio
 import trio._core._run as trio_run
 import trio.testing
-from support import BINARY, CLOSE, PING, PONG, TEXT, Frame, RawPeer, request_head, response_head
+from support import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Frame,
+    RawPeer,
+    StreamPair,
+    make_pair,
+    request_head,
+    response_head,
+)
 
 import trio_websocket
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
 T = TypeVar("T")
 
-StreamPair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
+MakePair = Callable[[], StreamPair]
+
+TIGHT: MakePair = partial(make_pair, is_tight=True)
 
 # More steps than any call may take: a harness that never ends would prove nothing.
 MAX_STEPS = 3000
@@ -272,9 +287,7 @@ async def assert_stream_closed(stream: trio.abc.Stream) -> None:
 
 
 @asynccontextmanager
-async def stage(
-    *, is_client: bool, pair: StreamPair = trio.testing.memory_stream_pair, **options: Any
-) -> AsyncIterator[Stage]:
+async def stage(*, is_client: bool, pair: MakePair = make_pair, **options: Any) -> AsyncIterator[Stage]:
     """A connection whose peer is raw. At the end it is cancelled, if it is still open, and its stream must be closed."""
     ours, theirs = pair()
     peer = RawPeer(theirs, is_client=not is_client)
@@ -301,13 +314,17 @@ async def answer_request(peer: RawPeer) -> None:
     await peer.stream.send_all(response_head(await peer.read_head()))
 
 
-def fill(ws: WebSocketConnection) -> list[str]:
-    """Send until the next message would have to wait; what was sent."""
+async def fill(ws: WebSocketConnection) -> list[str]:
+    """Send until the next message would have to wait, however long; what was sent."""
     sent: list[str] = []
     while True:
-        message = f"filler {len(sent)} " + "x" * 40
-        try:
-            ws.send_message_nowait(message)
-        except trio.WouldBlock:
+        before = len(sent)
+        with suppress(trio.WouldBlock):
+            while True:
+                message = f"filler {len(sent)} " + "x" * 40
+                ws.send_message_nowait(message)
+                sent.append(message)
+        if len(sent) == before:
             return sent
-        sent.append(message)
+        # A socket has room of its own.
+        await trio.testing.wait_all_tasks_blocked()

@@ -13,11 +13,11 @@ import pytest
 import trio
 import trio.testing
 from support import CLOSE, PING, PONG
-from torture.checkpoints import Attack, Stage, fill, stage, torture
+from torture.checkpoints import TIGHT, Attack, Stage, fill, stage, torture
 
 from trio_websocket import ConnectionClosed
 
-LOCKSTEP = trio.testing.lockstep_stream_pair  # what is sent waits until the peer reads it
+pytestmark = pytest.mark.usefixtures("transport")
 
 
 @pytest.fixture(params=[True, False], ids=["client", "server"])
@@ -69,8 +69,8 @@ def test_send_under_back_pressure_is_withdrawn_whole_and_keeps_the_order_of_the_
     is_client: bool, depth: str
 ) -> None:
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP, write_backlog=200) as it:
-            sent = fill(it.ws)
+        async with stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it:
+            sent = await fill(it.ws)
             async with trio.open_nursery() as senders:
                 # One waits for room, one for its turn behind it, and one will come behind ours.
                 for text in ("before 1", "before 2"):
@@ -132,8 +132,8 @@ def test_send_behind_a_message_that_the_socket_takes_in_parts_tears_nothing() ->
 
 def test_send_that_holds_the_first_place_passes_it_on_when_cancelled(is_client: bool) -> None:
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP, write_backlog=200) as it:
-            sent = fill(it.ws)
+        async with stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it:
+            sent = await fill(it.ws)
             async with trio.open_nursery() as senders:
                 senders.start_soon(_send_after_others, it, "behind")
                 it.tasks.start_soon(_read_after_others, it)
@@ -147,8 +147,8 @@ def test_send_that_holds_the_first_place_passes_it_on_when_cancelled(is_client: 
 @pytest.mark.parametrize("is_full", [False, True], ids=["idle", "under back-pressure"])
 def test_cancelled_pong_was_not_sent(is_client: bool, is_full: bool) -> None:
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP, write_backlog=200) as it:
-            sent = fill(it.ws) if is_full else []
+        async with stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it:
+            sent = await fill(it.ws) if is_full else []
             it.tasks.start_soon(it.read)
             ending = await attack.run(lambda: it.ws.pong(b"the pong"))
             await it.exchange()
@@ -161,8 +161,8 @@ def test_cancelled_pong_was_not_sent(is_client: bool, is_full: bool) -> None:
 @pytest.mark.parametrize("is_full", [False, True], ids=["idle", "under back-pressure"])
 def test_cancelled_ping_leaves_nothing_behind(is_client: bool, is_full: bool) -> None:
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP, write_backlog=200) as it:
-            sent = fill(it.ws) if is_full else []
+        async with stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it:
+            sent = await fill(it.ws) if is_full else []
             it.tasks.start_soon(it.read)
             ending = await attack.run(lambda: it.ws.ping(b"the ping"))
             assert ending.was_cancelled or ending.value is not None
@@ -179,7 +179,7 @@ def test_cancelled_ping_loses_no_message_that_stands_before_its_pong(is_client: 
     texts = [f"message {number}" for number in range(5)]
 
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP) as it:
+        async with stage(is_client=is_client, pair=TIGHT) as it:
             it.tasks.start_soon(it.send_texts, *texts)
             it.tasks.start_soon(it.read)
             await attack.run(it.ws.ping)
@@ -197,7 +197,7 @@ def test_cancelled_receive_loses_no_message(is_client: bool, call_name: str, whe
     texts = [f"message {number}" for number in range(4)]
 
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP) as it:
+        async with stage(is_client=is_client, pair=TIGHT) as it:
             it.tasks.start_soon(partial(it.send_texts, *texts, when_idle=when == "idle"))
             it.tasks.start_soon(it.read)
             if when == "with a full queue":
@@ -255,9 +255,9 @@ def test_receive_that_is_cancelled_while_the_peer_closes_leaves_what_was_queued(
 @pytest.mark.parametrize("before", ["idle", "under back-pressure", "with a full queue"])
 def test_cancelled_close_is_a_close_at_once(is_client: bool, peer_does: str, before: str) -> None:
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP, write_backlog=200) as it:
+        async with stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it:
             if before == "under back-pressure":
-                fill(it.ws)
+                await fill(it.ws)
             elif before == "with a full queue":
                 it.tasks.start_soon(it.send_texts, "1", "2", "3")
                 await trio.testing.wait_all_tasks_blocked()
@@ -292,8 +292,8 @@ def test_cancelled_close_wakes_every_other_call(is_client: bool) -> None:
             await call()
 
     async def scenario(attack: Attack) -> None:
-        async with stage(is_client=is_client, pair=LOCKSTEP, write_backlog=200) as it:
-            fill(it.ws)
+        async with stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it:
+            await fill(it.ws)
             async with trio.open_nursery() as callers:
                 for call in (it.ws.get_message, it.ws.ping, it.ws.pong, lambda: it.ws.send_message("late")):
                     callers.start_soon(closed_call, call)

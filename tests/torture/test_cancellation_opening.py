@@ -13,8 +13,9 @@ import pytest
 import trio
 import trio.testing
 from certificates import Certificates
-from support import HOST, PING, PONG, RawPeer, raw_server, request_head, serving, url_of
+from support import HOST, PING, PONG, RawPeer, make_pair, raw_server, request_head, serving, url_of
 from torture.checkpoints import (
+    TIGHT,
     Attack,
     answer_request,
     assert_closed,
@@ -42,6 +43,9 @@ if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
 
 
+pytestmark = pytest.mark.usefixtures("transport")
+
+
 async def prove(ws: WebSocketConnection, text: str = "proof") -> None:
     """The connection works, both ways, with a peer that sends back what it receives."""
     await ws.send_message(text)
@@ -59,9 +63,9 @@ async def prove_served(server: WebSocketServer) -> None:
 
 def test_cancelled_client_handshake_closes_the_stream() -> None:
     async def scenario(attack: Attack) -> None:
-        ours, theirs = trio.testing.lockstep_stream_pair()
+        ours, theirs = TIGHT()
         peer = RawPeer(theirs, is_client=False)
-        async with trio.open_nursery() as nursery, trio.open_nursery() as tasks:
+        async with theirs, trio.open_nursery() as nursery, trio.open_nursery() as tasks:
             tasks.start_soon(_answer_when_idle, peer)
             ending = await attack.run(lambda: trio_websocket.wrap_client_stream(nursery, ours, "test", "/"))
             assert ending.delay == 0
@@ -97,7 +101,7 @@ def test_cancelled_server_handshake_closes_the_stream_and_a_cancelled_answer_was
     answer: str,
 ) -> None:
     async def scenario(attack: Attack) -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = make_pair()
         peer = RawPeer(theirs, is_client=True)
 
         async def send_request() -> None:
@@ -105,7 +109,7 @@ def test_cancelled_server_handshake_closes_the_stream_and_a_cancelled_answer_was
                 await trio.testing.wait_all_tasks_blocked()
                 await theirs.send_all(part)
 
-        async with trio.open_nursery() as nursery, trio.open_nursery() as tasks:
+        async with theirs, trio.open_nursery() as nursery, trio.open_nursery() as tasks:
             tasks.start_soon(send_request)
             request: WebSocketRequest | None = None
 
@@ -147,10 +151,10 @@ async def _accept_and_read(request: WebSocketRequest, peer: RawPeer) -> WebSocke
 
 @pytest.mark.parametrize("wrap", ["wrap_client_stream", "wrap_server_stream"])
 async def test_connection_that_its_nursery_does_not_take_is_closed(wrap: str) -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
+    ours, theirs = make_pair()
     async with trio.open_nursery() as closed_nursery:
         pass
-    async with contained(), trio.open_nursery() as nursery:
+    async with contained(), theirs, trio.open_nursery() as nursery:
         if wrap == "wrap_client_stream":
             nursery.start_soon(answer_request, RawPeer(theirs, is_client=False))
             with pytest.raises(RuntimeError, match="closed"):

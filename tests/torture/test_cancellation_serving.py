@@ -1,6 +1,6 @@
 """Cancelling a server at each point of its clients' lives: each is told, in bounded time, and nothing is left.
 
-`checkpoints` tells how. The clients come over streams in memory.
+`checkpoints` tells how. The clients come over each transport.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 import trio
 import trio.testing
-from support import HOST, RawPeer, echo, request_head, url_of
-from torture.checkpoints import Attack, StreamPair, assert_stream_closed, contained, torture
+from support import HOST, RawPeer, echo, make_pair, request_head, url_of
+from torture.checkpoints import TIGHT, Attack, MakePair, assert_stream_closed, contained, torture
 
 import trio_websocket
 from trio_websocket import (
@@ -26,11 +26,13 @@ from trio_websocket import (
     serve_websocket,
 )
 
+pytestmark = pytest.mark.usefixtures("transport")
+
 
 class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     """Gives a server the streams that `connect` makes."""
 
-    def __init__(self, pair: StreamPair = trio.testing.memory_stream_pair) -> None:
+    def __init__(self, pair: MakePair = make_pair) -> None:
         self._pair = pair
         self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](math.inf)
         self.streams: list[trio.abc.Stream] = []
@@ -147,15 +149,16 @@ async def test_cancelled_server_ends_within_its_grace_though_a_client_does_not_a
     listener = MemoryListener()
     over = trio.Event()
     async with contained():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_until, over, WebSocketServer(echo, [listener]))
-            peer = RawPeer(listener.connect(), is_client=True)
-            await reach_state(peer)
-            await trio.testing.wait_all_tasks_blocked()
-            start = trio.current_time()
-            over.set()
-        assert trio.current_time() - start == seconds
-        assert await peer.read_to_end() == last_words
+        peer = RawPeer(listener.connect(), is_client=True)
+        async with peer.stream:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(serve_until, over, WebSocketServer(echo, [listener]))
+                await reach_state(peer)
+                await trio.testing.wait_all_tasks_blocked()
+                start = trio.current_time()
+                over.set()
+            assert trio.current_time() - start == seconds
+            assert await peer.read_to_end() == last_words
         await assert_stream_closed(listener.streams[0])
 
 
@@ -167,12 +170,12 @@ async def test_cancelled_server_ends_within_its_grace_though_a_client_does_not_r
         while True:
             await ws.send_message("x" * 1000)
 
-    listener = MemoryListener(trio.testing.lockstep_stream_pair)
+    listener = MemoryListener(TIGHT)
     over = trio.Event()
     async with contained():
-        async with trio.open_nursery() as nursery:
+        async with listener.connect() as stream, trio.open_nursery() as nursery:
             nursery.start_soon(serve_until, over, WebSocketServer(flood, [listener]))
-            await _shaken_hands(RawPeer(listener.connect(), is_client=True))
+            await _shaken_hands(RawPeer(stream, is_client=True))
             await trio.testing.wait_all_tasks_blocked()
             start = trio.current_time()
             over.set()
@@ -183,7 +186,7 @@ async def test_cancelled_server_ends_within_its_grace_though_a_client_does_not_r
 @pytest.mark.slow
 def test_cancelled_nursery_of_a_connection_says_goodbye_within_its_grace() -> None:
     async def scenario(attack: Attack) -> None:
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = make_pair()
         said: list[str] = []
         closed: list[CloseReason] = []
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-from support import TEXT, RawPeer, request_head
+from support import TEXT, RawPeer, make_pair, request_head
 from torture.checkpoints import contained, seed_scheduler
 
 import trio_websocket
 from trio_websocket import WebSocketConnection
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("transport")]
 
 
 class SlowStream(trio.abc.Stream):
@@ -48,6 +50,25 @@ class SlowStream(trio.abc.Stream):
 
     async def aclose(self) -> None:
         await self.stream.aclose()
+
+
+@asynccontextmanager
+async def slow_pair(dice: random.Random) -> AsyncIterator[tuple[trio.abc.Stream, trio.abc.Stream]]:
+    """Two ends of a slow network. They are plain streams or sockets, so it is slow between the two."""
+    ours, near = make_pair(is_tight=True)
+    far, theirs = make_pair(is_tight=True)
+    async with near, far, trio.open_nursery() as nursery:
+        nursery.start_soon(_carry, near, SlowStream(far, dice))
+        nursery.start_soon(_carry, far, SlowStream(near, dice))
+        yield ours, theirs
+        nursery.cancel_scope.cancel()
+
+
+async def _carry(source: trio.abc.Stream, sink: SlowStream) -> None:
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        while data := await source.receive_some(2000):
+            await sink.send_all(data)
+        await sink.aclose()
 
 
 class Ledger:
@@ -108,10 +129,9 @@ def _of(sender: str, messages: list[str]) -> list[str]:
 async def test_books_of_both_ends_balance(seed: int, mock_clock: trio.testing.MockClock) -> None:
     seed_scheduler(seed)
     dice = random.Random(seed)
-    streams = [SlowStream(stream, dice) for stream in trio.testing.lockstep_stream_pair()]
     options: dict[str, Any] = {"write_backlog": 3000, "message_queue_size": dice.choice([1, 3])}
     upward, downward = Ledger(dice, "abc"), Ledger(dice, "abc")
-    async with contained(), trio.open_nursery() as nursery:
+    async with contained(), slow_pair(dice) as streams, trio.open_nursery() as nursery:
         ends: dict[str, WebSocketConnection] = {}
 
         async def accept() -> None:
@@ -143,7 +163,7 @@ async def test_raw_peer_finds_every_frame_whole_and_none_of_a_withdrawn_message(
 ) -> None:
     seed_scheduler(seed)
     dice = random.Random(seed)
-    ours, theirs = trio.testing.lockstep_stream_pair()
+    ours, theirs = make_pair(is_tight=True)
     peer = RawPeer(SlowStream(theirs, dice), is_client=True)
     ledger = Ledger(dice, "abcde")
 
@@ -153,7 +173,7 @@ async def test_raw_peer_finds_every_frame_whole_and_none_of_a_withdrawn_message(
             assert frame.fin and frame.opcode == TEXT
             ledger.received.append(frame.payload.decode())
 
-    async with contained(), trio.open_nursery() as nursery:
+    async with contained(), theirs, trio.open_nursery() as nursery:
         nursery.start_soon(partial(theirs.send_all, request_head()))
         ws = await (await trio_websocket.wrap_server_stream(nursery, ours, write_backlog=3000)).accept()
         await peer.read_head()

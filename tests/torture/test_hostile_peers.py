@@ -32,10 +32,10 @@ from trio_websocket import (
     open_websocket,
 )
 from trio_websocket._link import Link
-from trio_websocket._transports import StreamTransport
+from trio_websocket._transports import Transport
 from trio_websocket.protocol import RemoteProtocolError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("transport")]
 
 # Only so that a failure is one: nothing here waits for it.
 SAFETY_NET = 60
@@ -48,7 +48,7 @@ CROWD = 20  # peers at a time
 def remains() -> list[object]:
     """What a connection is made of, and is still in memory."""
     gc.collect()
-    kinds = (WebSocketConnection, WebSocketRequest, Link, StreamTransport)
+    kinds = (WebSocketConnection, WebSocketRequest, Link, Transport)
     return [each for each in gc.get_objects() if isinstance(each, kinds)]
 
 
@@ -106,7 +106,8 @@ def check_error(error: HandshakeError | ConnectionClosed) -> None:
         if error.__cause__ is None:
             assert error.received is not None
             return
-    assert isinstance(error.__cause__, RemoteProtocolError | trio.BrokenResourceError), repr(error.__cause__)
+    causes = RemoteProtocolError | trio.BrokenResourceError | ssl.SSLError
+    assert isinstance(error.__cause__, causes), repr(error.__cause__)
 
 
 @contextmanager

@@ -8,10 +8,12 @@ import pytest
 import trio
 import trio.testing
 from support import HOST, RawPeer, raw_server
-from torture.checkpoints import Stage, assert_stream_closed, contained, fill, stage
+from torture.checkpoints import TIGHT, Stage, assert_stream_closed, contained, fill, stage
 
 import trio_websocket
 from trio_websocket import connect_websocket, open_websocket, open_websocket_url
+
+pytestmark = pytest.mark.usefixtures("transport")
 
 CALLS: dict[str, Callable[[Stage], Awaitable[object]]] = {
     "send_message": lambda it: it.ws.send_message("late"),
@@ -35,9 +37,9 @@ async def test_call_with_a_dead_peer_ends_at_its_deadline_and_the_connection_liv
 ) -> None:
     async with (
         contained(),
-        stage(is_client=is_client, pair=trio.testing.lockstep_stream_pair, write_backlog=200) as it,
+        stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it,
     ):
-        sent = fill(it.ws)
+        sent = await fill(it.ws)
         start = trio.current_time()
         with trio.move_on_after(5) as scope:
             await CALLS[name](it)
@@ -54,9 +56,9 @@ async def test_close_with_a_dead_peer_ends_at_its_deadline_and_the_connection_is
 ) -> None:
     async with (
         contained(),
-        stage(is_client=is_client, pair=trio.testing.lockstep_stream_pair, write_backlog=200) as it,
+        stage(is_client=is_client, pair=TIGHT, write_backlog=200) as it,
     ):
-        fill(it.ws)
+        await fill(it.ws)
         start = trio.current_time()
         with trio.move_on_after(5) as scope:
             await it.ws.aclose()
@@ -69,8 +71,8 @@ async def test_close_with_a_dead_peer_ends_at_its_deadline_and_the_connection_is
 async def test_handshake_with_a_dead_peer_ends_at_its_deadline_and_the_stream_is_closed(
     wrap: str, mock_clock: trio.testing.MockClock
 ) -> None:
-    ours, _theirs = trio.testing.lockstep_stream_pair()
-    async with contained(), trio.open_nursery() as nursery:
+    ours, theirs = TIGHT()
+    async with contained(), theirs, trio.open_nursery() as nursery:
         start = trio.current_time()
         with trio.move_on_after(5) as scope:
             if wrap == "wrap_client_stream":

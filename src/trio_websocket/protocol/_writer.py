@@ -66,13 +66,14 @@ class FrameWriter:
 
     def encode_alone(self, message: Message) -> bytes | None:
         """Make a message's frame, for the caller to send, if nothing is queued and it is small; else None."""
-        if self._outgoing:
+        kind = type(message)
+        opcode = _TEXT if kind is str else _BINARY
+        if self._outgoing or not (kind is str or (kind is bytes and len(message) < _LARGE)):
             return None
-        if type(message) is str:
-            return self.encode(_TEXT, message)
-        if type(message) is bytes and len(message) < _LARGE:
-            return self.encode(_BINARY, message)
-        return None
+        # As `encode`, without another call for every message.
+        if self._random_bytes is None:
+            return encode_frame(opcode, message)
+        return encode_frame(opcode, message, mask=self._random_bytes(4))
 
     def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> None:
         """Queue one frame."""

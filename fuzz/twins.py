@@ -1,0 +1,90 @@
+"""Given the same bytes, cut at the same places, the two kernels do the same: each result, each error, each fact."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any, Final
+
+from inputs import Outcome, Step, Wire, outcome, split
+
+PLAIN: Final = importlib.import_module("trio_websocket._kernel._py")
+COMPILED: Final = importlib.import_module("trio_websocket._kernel._cy")
+MAX_STEPS_TO_END: Final = 30
+RECEIVE_ALL, MESSAGE, HEADER, PART = Step(0, 25), Step(2, 31), Step(4, 0), Step(6, 0)
+
+
+class Run:
+    """One kernel at work."""
+
+    def __init__(self, kernel: Any, wire: bytes) -> None:
+        self.kernel = kernel
+        self.decoder = kernel.FrameDecoder()
+        self.wire = Wire(wire)
+        self.mask = wire[:4]
+        self.last: bytes | str = b""
+
+    def step(self, step: Step) -> Outcome:
+        """Do something, keep what was read, and tell what came of it."""
+        decoder, number, size = self.decoder, step.number, step.size
+        steps: list[Callable[[], Any]] = [
+            lambda: decoder.receive_data(self.wire.take(size)),
+            lambda: decoder.fill(lambda view: self.receive(view, number, size)),
+            lambda: decoder.read_message(bool(number & 1), size),
+            lambda: decoder.receive_message(self.wire.take(size), bool(number & 1), 10**6),
+            decoder.read_header,
+            decoder.read_payload,
+            decoder.read_part,
+            lambda: self.write(number, size) if number else decoder.discard(),
+        ]
+        result = outcome(steps[step.action])
+        if result[0] in {bytes, str}:
+            self.last = result[1]
+        return result
+
+    def receive(self, view: memoryview, number: int, size: int) -> int:
+        """What `fill` calls: it may fail, or tell nonsense."""
+        if number == 1:
+            raise BlockingIOError
+        if number == 2:
+            return len(view) + 1
+        data = self.wire.take(min(size, len(view)))
+        view[: len(data)] = data
+        return len(data) if number != 3 else -1
+
+    def write(self, number: int, size: int) -> tuple[Outcome, ...]:
+        """Write what was read last."""
+        mask = self.mask if number & 1 else None
+        bits: dict[str, Any] = {"fin": bool(number & 2), "rsv": number >> 2, "mask": mask}
+        return (
+            outcome(self.kernel.encode_frame, number & 15, self.last, **bits),
+            outcome(self.kernel.encode_header, number & 15, size, **bits),
+            outcome(self.kernel.apply_mask, self.last, self.mask, size),
+        )
+
+    def facts(self) -> tuple[Any, ...]:
+        """All that can be seen of a decoder."""
+        decoder = self.decoder
+        return self.wire.position, decoder.remaining, decoder.unread, decoder.is_filling
+
+
+def check(data: bytes) -> None:
+    """The target."""
+    _, steps, wire = split(data)
+    runs = Run(PLAIN, wire), Run(COMPILED, wire)
+    for step in steps:
+        check_step(runs, step)
+    # To the end as a session does it: the quick way as long as it goes, else header and payload.
+    check_step(runs, RECEIVE_ALL)
+    for _ in range(MAX_STEPS_TO_END):
+        if check_step(runs, MESSAGE)[1] is None and check_step(runs, HEADER)[1] is None:
+            check_step(runs, PART)
+
+
+def check_step(runs: tuple[Run, Run], step: Step) -> Outcome:
+    """Let both take this step, and hold them against each other."""
+    first, second = (run.step(step) for run in runs)
+    assert first == second, (step, first, second)
+    facts = [run.facts() for run in runs]
+    assert facts[0] == facts[1], (step, facts)
+    return first

@@ -1,0 +1,251 @@
+"""The transport over a plain socket, when a task waits for the socket itself while the hub is quiet."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from fakes import Owner, narrow_pair, over_socket, reset, tcp_pair, until
+
+from trio_websocket._kernel import Buffer
+from trio_websocket._transports import SocketTransport
+
+settle = trio.testing.wait_all_tasks_blocked
+
+
+def hub_of(transport: SocketTransport) -> Any:
+    return transport._hub
+
+
+async def test_one_waits_in_person_and_the_hub_takes_the_socket_back() -> None:
+    async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+        assert not transport.can_read_in_person()
+        turns = hub_of(transport).turns
+        theirs.send(b"in person")
+        await settle()
+        assert owner.data == b"in person"
+        assert not nursery.child_tasks
+        # To read is a turn as well: what is written from it goes out at once.
+        assert hub_of(transport).turns > turns
+        theirs.send(b", by the hub")
+        await settle()
+        assert owner.data == b"in person, by the hub"
+        assert transport.can_read_in_person()
+
+
+async def test_what_comes_while_nobody_waits_is_told_by_the_hub() -> None:
+    async with over_socket() as (transport, owner, theirs):
+        for round_ in range(3):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(transport.read_in_person)
+                await settle()
+                theirs.send(b"a")
+            # Before the hub has looked again.
+            theirs.send(b"b")
+            await settle()
+            assert owner.data == b"ab" * (round_ + 1)
+
+
+@pytest.mark.parametrize("delay", range(5))
+async def test_cancelled_wait_leaves_what_comes_to_the_hub(delay: int) -> None:
+    async with over_socket() as (transport, owner, theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.read_in_person)
+            await settle()
+            theirs.send(b"x")
+            for _ in range(delay):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        await settle()
+        assert owner.data == b"x"
+
+
+async def test_cancelled_wait_gives_the_socket_back() -> None:
+    async with over_socket() as (transport, owner, theirs):
+        with trio.move_on_after(0) as scope:
+            await transport.read_in_person()
+        assert scope.cancelled_caught
+        assert transport.can_read_in_person()
+        theirs.send(b"x")
+        await settle()
+        assert owner.data == b"x"
+
+
+@pytest.mark.parametrize(
+    "why", ["no owner", "not quiet", "backlog", "paused", "closing", "readable", "two already"]
+)
+async def test_nobody_waits_in_person_where_it_would_miss_something(why: str) -> None:
+    async with over_socket() as (transport, _, theirs), trio.open_nursery() as nursery:
+        assert transport.can_read_in_person()
+        if why == "no owner":
+            ours, theirs_too = socket.socketpair()
+            other = SocketTransport(ours)
+            assert not other.can_read_in_person()
+            other.abort()
+            theirs_too.close()
+            return
+        if why == "not quiet":
+            hub_of(transport).is_quiet = False
+        elif why == "backlog":
+            transport.write(b"a")
+            transport.write(b"b")
+        elif why == "paused":
+            transport.pause_reading()
+        elif why == "closing":
+            transport.close(timeout=1, linger=1, shutdown=False)
+        elif why == "readable":
+            transport.pause_reading()
+            theirs.send(b"x")
+            await settle()
+            transport.resume_reading()
+        else:
+            await _two_in_person(transport, nursery)
+            return
+        assert not transport.can_read_in_person()
+
+
+async def _two_in_person(transport: SocketTransport, nursery: trio.Nursery) -> None:
+    async with over_socket() as (second, _, _), over_socket() as (third, _, _):
+        nursery.start_soon(second.read_in_person)
+        await settle()
+        assert transport.can_read_in_person()
+        nursery.start_soon(third.read_in_person)
+        await settle()
+        assert not transport.can_read_in_person()
+        second.wake_waiters()
+        await settle()
+        assert transport.can_read_in_person()
+
+
+async def test_write_that_finds_no_room_drains_all_the_same() -> None:
+    message = bytes(range(256)) * 1024
+    async with over_socket(narrow_pair) as (transport, _, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+        transport.write(message)
+        transport.write(b"tail")
+        assert transport.backlog > 0
+        await settle()
+        # Back in the poller, which tells of room.
+        assert not nursery.child_tasks
+        received = bytearray()
+
+        def is_complete() -> bool:
+            try:
+                received.extend(theirs.recv(1 << 20))
+            except BlockingIOError:
+                pass
+            return len(received) == len(message) + 4
+
+        await until(is_complete)
+        assert received == message + b"tail"
+        assert transport.can_read_in_person()
+
+
+async def test_write_that_finds_no_room_when_the_wait_is_over_drains_all_the_same() -> None:
+    message = bytes(range(256)) * 1024
+
+    class Answering(Owner):
+        def data_received(self, data: Buffer) -> None:
+            super().data_received(data)
+            transport.write(message)
+
+    async with over_socket(narrow_pair, owner=Answering()) as (transport, _, theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.read_in_person)
+            await settle()
+            theirs.send(b"?")
+        received = bytearray()
+
+        def is_complete() -> bool:
+            try:
+                received.extend(theirs.recv(1 << 20))
+            except BlockingIOError:
+                pass
+            return len(received) == len(message)
+
+        await until(is_complete)
+        assert received == message
+
+
+@pytest.mark.parametrize("wake", ["wake_waiters", "abort", "close"])
+async def test_wait_ends_when_it_has_become_pointless(wake: str) -> None:
+    async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+        if wake == "close":
+            transport.close(timeout=1, linger=0, shutdown=False)
+        else:
+            getattr(transport, wake)()
+        await settle()
+        assert not nursery.child_tasks
+        if wake == "wake_waiters":
+            theirs.send(b"x")
+            await settle()
+            assert owner.data == b"x"
+        else:
+            assert owner.told == [("lost", None)]
+
+
+def end(theirs: socket.socket) -> None:
+    theirs.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("does", [end, socket.socket.close, reset])
+async def test_peers_end_is_told_once(does: Callable[[socket.socket], None]) -> None:
+    async with over_socket(tcp_pair) as (transport, owner, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+        does(theirs)
+        await until(lambda: bool(owner.told))
+        await settle()
+        assert not nursery.child_tasks
+        if does is reset:
+            assert isinstance(owner.error, trio.BrokenResourceError)
+        else:
+            assert owner.told == [("eof", None)]
+
+
+async def test_data_and_end_that_come_together_are_both_told() -> None:
+    async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+        theirs.send(b"goodbye")
+        theirs.close()
+        await settle()
+        assert owner.told == [("data", b"goodbye"), ("eof", None)]
+
+
+async def test_more_than_one_read_is_read_on_by_the_hub() -> None:
+    async with over_socket(receive_size=2) as (transport, owner, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+        theirs.send(b"abcde")
+        await settle()
+        assert owner.data == b"abcde"
+        assert not nursery.child_tasks
+
+
+async def test_error_of_the_owner_ends_the_connection_and_not_the_task(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bug = RuntimeError("ours")
+
+    class Broken(Owner):
+        def data_received(self, data: Buffer) -> None:
+            raise bug
+
+    async with over_socket(owner=Broken()) as (transport, owner, theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.read_in_person)
+            await settle()
+            theirs.send(b"x")
+        await owner.lost.wait()
+        assert owner.error is bug
+    assert len(caplog.records) == 1
