@@ -864,3 +864,13 @@ def test_a_payload_takes_memory_as_it_comes_and_not_as_it_is_announced(kernel: A
         decoder.discard()
         assert memory()[0] < LARGE
     assert decoder.read_header() is None
+
+
+def test_receiving_a_message_is_to_receive_data_and_read_a_message(kernel: Any) -> None:
+    decoder = kernel.FrameDecoder()
+    first, second = frame(TEXT, b"one", mask=MASK), frame(BINARY, b"two", mask=MASK)
+    assert decoder.receive_message(first + second[:3], True, 10) == "one"
+    assert decoder.receive_message(second[3:], True, 10) == b"two"
+    assert decoder.receive_message(frame(PING, b"", mask=MASK), True, 10) is None
+    # It is there for the slow path.
+    assert decoder.unread == 6

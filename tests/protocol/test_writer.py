@@ -48,6 +48,10 @@ def test_small_message_may_go_out_alone(writer: FrameWriter, message: str | byte
     assert writer.take() == []
 
 
+def test_small_message_of_a_client_goes_out_masked() -> None:
+    assert FrameWriter(lambda _: MASK).encode_alone("Hello") == frame(TEXT, b"Hello", mask=MASK)
+
+
 @pytest.mark.parametrize("message", [bytearray(b"other"), memoryview(b"other"), b"x" * 16384])
 def test_what_is_not_small_or_not_bytes_is_to_be_queued(writer: FrameWriter, message: Message) -> None:
     assert writer.encode_alone(message) is None

@@ -47,6 +47,8 @@ async def accept_sockets(
     fd = listener.socket.fileno()
     # A second object for the same descriptor, as Trio's own accepts one connection a turn; it must not close it.
     sock = socket.socket(listener.socket.family, listener.socket.type, listener.socket.proto, fileno=fd)
+    # It does not block anyway; but with `socket.setdefaulttimeout`, Python would wait in its place.
+    sock.setblocking(False)
     try:
         while True:
             await trio.lowlevel.wait_readable(fd)

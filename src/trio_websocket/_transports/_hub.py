@@ -125,27 +125,38 @@ class Hub:
         self.is_quiet = self._quiet_polls >= _QUIET_POLLS and len(self._in_person) < _IN_PERSON
 
     async def _poll(self) -> None:
-        poller, sockets = self._poller, self._sockets
+        poller = self._poller
+        is_busy = False
         try:
             with self._poll_scope:
                 while True:
-                    await trio.lowlevel.wait_readable(poller.fileno())
-                    self.turns += 1
+                    if is_busy:
+                        # To look again in the next turn is cheaper than to wait.
+                        await trio.lowlevel.checkpoint()
+                    else:
+                        await trio.lowlevel.wait_readable(poller.fileno())
                     told = poller.poll()
-                    self._is_serving = True
-                    for fd, events in told:
-                        sock = sockets.get(fd)
-                        if sock is not None:
-                            sock.serve(events)
-                    self._is_serving = False
-                    if self._put_off:
-                        self._serve_ended()
-                    self._quiet_polls = 0 if len(told) >= _BUSY else self._quiet_polls + 1
-                    self._judge_quiet()
+                    self._serve(told)
+                    is_busy = len(told) >= _BUSY
         finally:
             self._end()
             trio.lowlevel.notify_closing(poller.fileno())
             poller.close()
+
+    def _serve(self, told: list[tuple[int, int]]) -> None:
+        """Serve each socket that the poller tells of."""
+        self.turns += 1
+        self._is_serving = True
+        for fd, events in told:
+            sock = self._sockets.get(fd)
+            if sock is not None:
+                sock.serve(events)
+        self._is_serving = False
+        if self._put_off:
+            self._serve_ended()
+        if told:
+            self._quiet_polls = 0 if len(told) >= _BUSY else self._quiet_polls + 1
+            self._judge_quiet()
 
     async def _turn(self) -> None:
         while not self._is_ending:

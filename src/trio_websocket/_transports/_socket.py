@@ -282,18 +282,20 @@ class SocketTransport(Transport):
         while outgoing and not self._is_blocked:
             if len(outgoing) > 1 and self.backlog <= _JOIN_SIZE:
                 outgoing[:] = [b"".join(outgoing)]
+            parts = outgoing[:_MAX_PARTS]
             try:
-                sent = self._sock.sendmsg(outgoing[:_MAX_PARTS])
+                sent = self._sock.sendmsg(parts)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
                 self._break(error)
                 return
             self.backlog -= sent
-            while outgoing and sent >= len(outgoing[0]):
-                sent -= len(outgoing.pop(0))
-            if outgoing:
-                outgoing[0] = memoryview(outgoing[0])[sent:]
+            while parts and sent >= len(parts[0]):
+                sent -= len(parts.pop(0))
+                outgoing.pop(0)
+            if parts:
+                outgoing[0] = memoryview(parts[0])[sent:]
                 self._block()
         self._unpark()
 

@@ -1,0 +1,159 @@
+"""Accepting connections on a plain socket: all of them, whatever goes wrong with one."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+
+import pytest
+import trio
+import trio.testing
+from fakes import Owner
+
+from trio_websocket._transports import SocketTransport, accept_sockets, is_plain_listener
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+HOST = "127.0.0.1"
+
+
+async def listen() -> trio.SocketListener:
+    [listener] = await trio.open_tcp_listeners(0, host=HOST)
+    return listener
+
+
+def name_of(listener: trio.SocketListener) -> tuple[str, int]:
+    address, port = listener.socket.getsockname()
+    return address, port
+
+
+class Accepted:
+    """What was accepted, each with an owner."""
+
+    def __init__(self) -> None:
+        self.transports: list[SocketTransport] = []
+        self.came = trio.lowlevel.ParkingLot()
+
+    def serve(self, transport: SocketTransport) -> None:
+        transport.set_owner(Owner())
+        self.transports.append(transport)
+        self.came.unpark_all()
+
+    async def wait(self, count: int) -> None:
+        while len(self.transports) < count:
+            await self.came.park()
+
+    def close(self) -> None:
+        for transport in self.transports:
+            transport.abort()
+
+
+class FailingSocket(socket.socket):
+    """A listening socket whose `accept` fails so often."""
+
+    failures: list[OSError]
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.failures:
+            raise self.failures.pop()
+        return super().accept()
+
+
+async def accept_with(monkeypatch: pytest.MonkeyPatch, *failures: OSError) -> Accepted:
+    """Accept one connection after these failures."""
+    FailingSocket.failures = list(failures)
+    monkeypatch.setattr(socket, "socket", FailingSocket)
+    accepted = Accepted()
+    async with await listen() as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
+        async with await trio.open_tcp_stream(*name_of(listener)):
+            await accepted.wait(1)
+            accepted.close()
+        nursery.cancel_scope.cancel()
+    return accepted
+
+
+async def test_all_that_wait_are_accepted() -> None:
+    accepted = Accepted()
+    async with await listen() as listener:
+        streams = [await trio.open_tcp_stream(*name_of(listener)) for _ in range(100)]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
+            await accepted.wait(100)
+            nursery.cancel_scope.cancel()
+        remotes = {stream.socket.getsockname()[1] for stream in streams}
+        assert {transport.remote.port for transport in accepted.transports} == remotes  # type: ignore[union-attr]
+        accepted.close()
+        for stream in streams:
+            await stream.aclose()
+        # The listener is its owner's still.
+        assert listener.socket.fileno() != -1
+
+
+async def test_connection_that_has_gone_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    accepted = await accept_with(monkeypatch, OSError(errno.ECONNABORTED, "gone"))
+    assert len(accepted.transports) == 1
+    assert caplog.records == []
+
+
+async def test_exhausted_machine_is_given_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    naps: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        naps.append(seconds)
+
+    monkeypatch.setattr(trio, "sleep", sleep)
+    caplog.set_level(logging.ERROR, logger="trio-websocket")
+    accepted = await accept_with(
+        monkeypatch, OSError(errno.EMFILE, "too many"), OSError(errno.ENOBUFS, "no room")
+    )
+    assert len(accepted.transports) == 1
+    assert len(naps) == 2
+    assert ["cannot accept connections" in record.message for record in caplog.records] == [True, True]
+
+
+async def test_listener_that_is_no_more_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await accept_with(monkeypatch, OSError(errno.EBADF, "closed"))
+    assert caught.group_contains(OSError, match="closed")
+
+
+async def test_default_timeout_of_python_does_not_stop_the_run() -> None:
+    socket.setdefaulttimeout(60)
+    try:
+        accepted = Accepted()
+        async with await listen() as listener, trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
+            async with await trio.open_tcp_stream(*name_of(listener)) as stream:
+                # Two accepts: the second finds nothing, and has to come back at once.
+                await accepted.wait(1)
+                assert accepted.transports[0]._sock.gettimeout() == 0
+                await stream.send_all(b"x")
+                accepted.close()
+            nursery.cancel_scope.cancel()
+    finally:
+        socket.setdefaulttimeout(None)
+
+
+async def test_unix_socket_has_no_endpoint() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        transport = SocketTransport(ours)
+        assert isinstance(transport.remote, str)
+        assert transport.remote == transport.local
+
+
+async def test_other_listeners_are_not_plain() -> None:
+    listener = await listen()
+    async with listener:
+        assert is_plain_listener(listener)
+        assert not is_plain_listener(trio.SSLListener(listener, object()))  # type: ignore[arg-type]
+        assert not is_plain_listener(object())
