@@ -44,6 +44,20 @@ def test_reading_pauses_while_the_inbox_is_full() -> None:
     assert transport.is_reading()
 
 
+def test_one_message_taken_lets_one_in_and_what_stands_between_them() -> None:
+    link, transport = make_link(message_queue_size=0)
+    link.data_received(b"".join(from_client(TEXT, text) for text in (b"1", b"2")) + from_client(PING, b"p"))
+    link.data_received(from_client(TEXT, b"3"))
+    assert link.take() == "1"
+    # The ping is behind the second message.
+    assert transport.take_written() == b""
+    assert link.take() == "2"
+    assert transport.take_written() == frame(PONG, b"p")
+    assert not transport.is_reading()
+    assert link.take() == "3"
+    assert transport.is_reading()
+
+
 def test_inbox_is_bounded_in_bytes() -> None:
     link, transport = make_link(message_queue_size=100, message_queue_bytes=5000)
     link.data_received(4 * from_client(BINARY, bytes(2000)))

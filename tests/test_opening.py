@@ -323,3 +323,10 @@ async def test_drained_backlog_is_of_no_interest() -> None:
     opening, transport = make_server()
     opening.backlog_drained()
     assert transport.written == b""
+
+
+def test_handshake_takes_nothing_straight_to_where_it_belongs() -> None:
+    opening, _ = make_server()
+    with pytest.raises(NotImplementedError):
+        opening.fill(len)
+    assert not opening.is_filling

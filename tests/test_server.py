@@ -26,6 +26,7 @@ from trio_websocket import (
     wrap_client_stream,
     wrap_server_stream,
 )
+from trio_websocket._transports import TlsTransport
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -380,3 +381,45 @@ async def test_raw_client_is_served() -> None:
         # RFC 6455 §7.1.1: the server ends the TCP connection first.
         assert await peer.read_to_end() == b""
         await peer.stream.aclose()
+
+
+async def test_server_that_is_cancelled_in_a_tls_handshake_leaves_nothing_open(
+    certificates: Certificates,
+) -> None:
+    listener = MemoryListener()
+    server = WebSocketServer(echo, [trio.SSLListener(listener, certificates.server_context())])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        client = await listener.connect()
+        await settle()
+        nursery.cancel_scope.cancel()
+    assert await client.receive_some() == b""
+
+
+async def test_bug_in_the_handshake_ends_one_connection_and_is_logged(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(self: object) -> None:
+        raise RuntimeError("ours")
+
+    async with serving(ssl_context=certificates.server_context()) as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(TlsTransport, "do_handshake", fail)
+            async with await trio.open_tcp_stream(HOST, server.port) as stream:
+                assert await stream.receive_some() == b""
+        async with open_websocket_url(url_of(server), certificates.client_context()) as ws:
+            await check_echo(ws)
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert record.message.startswith("no WebSocket handshake with wss://") or "no WebSocket" in record.message
+
+
+async def test_connection_that_no_nursery_takes_is_closed() -> None:
+    async with trio.open_nursery() as closed:
+        pass
+    [listener] = await trio.open_tcp_listeners(0, host=HOST)
+    server = WebSocketServer(echo, [listener], handler_nursery=closed)
+    with pytest.RaisesGroup(RuntimeError, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            async with await trio.open_tcp_stream(HOST, server.port) as stream:
+                assert await stream.receive_some() == b""

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import trio
 from trio.socket import AF_INET, AF_INET6
 
-__all__ = ["Endpoint", "endpoint_of_listener", "endpoint_of_name", "endpoints_of_stream", "names_of_socket"]
+__all__ = [
+    "Endpoint",
+    "Name",
+    "endpoint_of_listener",
+    "endpoint_of_name",
+    "endpoints_of_stream",
+    "names_of_socket",
+]
 
 _IP = (AF_INET, AF_INET6)
 

@@ -74,7 +74,7 @@ class Inbox:
     def __init__(self, max_messages: float, max_bytes: float) -> None:
         self._max_messages = max_messages
         self._max_bytes = max(1, max_bytes)
-        self.messages = _NO_MESSAGES
+        self.messages: deque[str | bytes] = _NO_MESSAGES
         self._bytes = 0
         self.is_full: bool = False
         self.is_claimed: bool = False

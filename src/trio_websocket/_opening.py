@@ -54,7 +54,7 @@ class _Opening(Generic[_Handshake]):
     def __init__(self, transport: Transport, handshake: _Handshake, options: ConnectionOptions) -> None:
         self._handshake: _Handshake = handshake
         self._options = options
-        self._progress = trio.lowlevel.ParkingLot()
+        self._waiters: trio.lowlevel.ParkingLot | None = None
         self._error: Exception | None = None
         self._is_lost = False
         self._is_over = False
@@ -78,13 +78,13 @@ class _Opening(Generic[_Handshake]):
         if self._is_undecided:
             # A client may send ahead, but only what fits into one read before it is answered.
             self.transport.pause_reading()
-        self._progress.unpark_all()
+        self._wake()
 
     def eof_received(self) -> None:
         """Take in that the peer sends no more."""
         self.has_ended = True
         self._handshake.receive_eof()
-        self._progress.unpark_all()
+        self._wake()
 
     def backlog_drained(self) -> None:
         """Nobody waits for that here."""
@@ -94,6 +94,18 @@ class _Opening(Generic[_Handshake]):
         self._error = error
         self._is_lost = self._is_over = True
         self.eof_received()
+
+    async def _wait(self) -> None:
+        """Wait until something happens."""
+        if self._waiters is None:
+            self._waiters = trio.lowlevel.ParkingLot()
+        await self._waiters.park()
+
+    def _wake(self) -> None:
+        # Let go of, since whoever holds the request holds the opening: an idle connection should be small.
+        waiters, self._waiters = self._waiters, None
+        if waiters is not None:
+            waiters.unpark_all()
 
     def _flush(self) -> None:
         self.transport.write(self._handshake.data_to_send())
@@ -118,7 +130,7 @@ class _Opening(Generic[_Handshake]):
         link = Link(self.transport, session, options)
         connection = WebSocketConnection(link, path=path, subprotocol=subprotocol, handshake_headers=headers)
         self._is_over = True
-        self._progress.unpark_all()
+        self._wake()
         self.transport.set_owner(link)
         if data := self._handshake.trailing_data:
             link.data_received(data)
@@ -131,11 +143,11 @@ class _Opening(Generic[_Handshake]):
     async def wait_over(self) -> None:
         """Wait until a link has taken over, or the transport is gone. Cancelling is safe."""
         while not self._is_over:
-            await self._progress.park()
+            await self._wait()
 
     async def _wait_lost(self) -> None:
         while not self._is_lost:
-            await self._progress.park()
+            await self._wait()
 
     async def abort(self) -> None:
         """Drop the connection. Not cancellable, and prompt."""
@@ -170,7 +182,7 @@ class ClientOpening(_Opening[ClientHandshake]):
     async def _next_event(self) -> HandshakeCompleted | ResponseRejected:
         try:
             while (event := self._handshake.next_event()) is NEED_DATA:
-                await self._progress.park()
+                await self._wait()
         except RemoteProtocolError as error:
             self._fail(error)
         return event
@@ -206,7 +218,7 @@ class ServerOpening(_Opening[ServerHandshake]):
 
     async def _next_event(self) -> RequestReceived:
         while (event := self._handshake.next_event()) is NEED_DATA:
-            await self._progress.park()
+            await self._wait()
         return event
 
     async def _refuse(self) -> None:

@@ -185,7 +185,12 @@ class WebSocketServer:
             await trio.serve_listeners(serve_stream, [listener], handler_nursery=handlers)
 
         def serve(transport: Transport) -> None:
-            handlers.start_soon(self._serve, transport)
+            try:
+                handlers.start_soon(self._serve, transport)
+            except BaseException:
+                # A nursery that is closed. The connection would be nobody's.
+                transport.abort()
+                raise
 
         async with listener:
             await accept_sockets(listener, serve, receive_size=self._options.receive_size)

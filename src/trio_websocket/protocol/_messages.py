@@ -36,7 +36,8 @@ class MessageAssembler:
         self._opcode: int | None = None
         self._data = bytearray()
         self._fragments = 0
-        self._utf8 = _Utf8Decoder()
+        # Made when a text comes in parts: most never do, and every connection would hold one.
+        self._utf8: codecs.IncrementalDecoder | None = None
 
     def begin_frame(self, header: FrameHeader) -> None:
         """Admit a data frame by its header.
@@ -83,7 +84,7 @@ class MessageAssembler:
             self._data += part
             data = self._data
             self._data = bytearray()
-            self._utf8.reset()
+            self._utf8 = None
         self._opcode = None
         self._fragments = 0
         if not is_text:
@@ -95,6 +96,8 @@ class MessageAssembler:
 
     def _check_utf8(self, part: bytes) -> None:
         # RFC 6455 §8.1: invalid UTF-8 fails the connection; the sooner, the less an attacker gets done.
+        if self._utf8 is None:
+            self._utf8 = _Utf8Decoder()
         try:
             self._utf8.decode(part)
         except UnicodeDecodeError:
