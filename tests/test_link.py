@@ -58,6 +58,16 @@ def test_one_message_taken_lets_one_in_and_what_stands_between_them() -> None:
     assert transport.is_reading()
 
 
+def test_large_message_taken_lets_several_small_ones_in() -> None:
+    link, transport = make_link(message_queue_size=100, message_queue_bytes=5000)
+    link.data_received(from_client(BINARY, bytes(6000)) + 3 * from_client(TEXT, b"x"))
+    assert len(link.inbox) == 1
+    assert not transport.is_reading()
+    link.take()
+    assert len(link.inbox) == 3
+    assert transport.is_reading()
+
+
 def test_inbox_is_bounded_in_bytes() -> None:
     link, transport = make_link(message_queue_size=100, message_queue_bytes=5000)
     link.data_received(4 * from_client(BINARY, bytes(2000)))

@@ -423,3 +423,20 @@ async def test_connection_that_no_nursery_takes_is_closed() -> None:
             await nursery.start(server.run)
             async with await trio.open_tcp_stream(HOST, server.port) as stream:
                 assert await stream.receive_some() == b""
+
+
+async def test_failed_tls_handshake_of_your_own_listener_is_logged_at_info(
+    certificates: Certificates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trio-websocket")
+    listener = MemoryListener()
+    server = WebSocketServer(echo, [trio.SSLListener(listener, certificates.server_context())])
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        client = RawPeer(await listener.connect(), is_client=True)
+        await client.stream.send_all(request_head())
+        await client.read_to_end()
+        await settle()
+        nursery.cancel_scope.cancel()
+    [record] = [record for record in caplog.records if "TLS handshake failed" in record.getMessage()]
+    assert record.levelno == logging.INFO
