@@ -349,11 +349,7 @@ class Session:
     def message_to_send(self, message: Message) -> bytes | None:
         """`send_message` and `data_to_send` at once, for most messages: small, and nothing else waits to be sent.
 
-        Returns:
-            The bytes to send, or None: the message was queued.
-
-        Raises:
-            As `send_message`.
+        Gives the bytes to send, or None if the message was queued. Raises what `send_message` raises.
         """
         frame = self._writer.encode_alone(message) if self.is_open and self._fragment_opcode is None else None
         if frame is not None:
