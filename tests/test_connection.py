@@ -399,3 +399,25 @@ async def test_iteration_raises_if_the_connection_is_lost() -> None:
                 pass
         assert caught.value.reason == CloseReason(1006, None)
         assert caught.value.__cause__ is not None
+
+
+async def test_what_a_call_does_between_checkpoints_is_safe_from_ctrl_c() -> None:
+    protected: list[bool] = []
+
+    class Transport(FakeTransport):
+        def write(self, data: bytes) -> None:
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+        def can_read_in_person(self) -> bool:
+            protected.append(trio.lowlevel.currently_ki_protected())
+            return False
+
+    link = Link(Transport(), Session(Role.SERVER), ConnectionOptions())
+    ws = WebSocketConnection(link, path="/", subprotocol=None, handshake_headers=())
+    assert not trio.lowlevel.currently_ki_protected()
+    await ws.send_message("text")
+    ws.send_message_nowait("text")
+    await ws.pong()
+    with trio.move_on_after(0):
+        await ws.get_message()
+    assert protected == [True] * 4

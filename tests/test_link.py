@@ -25,6 +25,17 @@ def test_links_have_names_of_their_own() -> None:
     assert numbers == list(range(numbers[0], numbers[0] + 3))
 
 
+def test_pong_that_was_held_goes_out_behind_a_send_that_leaves_room() -> None:
+    link, transport = make_link(write_backlog=10)
+    link.send_message(b"more than there is room for")
+    link.data_received(from_client(PING, b"p"))
+    transport.take_written()
+    # The transport has sent all of it meanwhile, the next one included, and has had no reason to tell.
+    transport.in_flight = -100
+    link.send_message(b"next")
+    assert transport.take_written() == frame(BINARY, b"next") + frame(PONG, b"p")
+
+
 # ---------------------------------------------------------------------------------------------------------- reading
 
 

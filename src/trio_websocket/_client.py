@@ -261,6 +261,7 @@ async def connect_websocket_url(
     return await _guarded(nursery, await _connect(request, options))
 
 
+@trio.lowlevel.enable_ki_protection
 async def wrap_client_stream(
     nursery: trio.Nursery,
     stream: trio.abc.Stream,
@@ -307,6 +308,7 @@ async def wrap_client_stream(
     return await _guarded(nursery, await opening.connect(resource))
 
 
+@trio.lowlevel.enable_ki_protection
 async def _connect(request: _Request, options: ConnectionOptions) -> WebSocketConnection:
     # From hand to hand without a checkpoint: whoever waits closes what it has, if cancelled.
     stream = await open_tcp(request.host, request.port)

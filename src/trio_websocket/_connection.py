@@ -2,7 +2,7 @@
 
 A send waits for room, where it may be cancelled; then the message is encoded and handed to the transport without a
 checkpoint in between. A receive takes a message and then may yield, but is not cancelled any more. So what a cancelled call
-has done is either nothing or all of it.
+has done is either nothing or all of it. The same goes for Ctrl-C, which Trio delivers at checkpoints alone where that is asked for.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # ---------------------------------------------------------------------------------------------------- sending
 
+    @trio.lowlevel.enable_ki_protection
     async def send_message(self, message: Message) -> None:
         """Send a message: `str` as text, bytes-like data as binary (RFC 6455 §5.6).
 
@@ -144,6 +145,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if self._turns.is_due():
             await trio.lowlevel.cancel_shielded_checkpoint()
 
+    @trio.lowlevel.enable_ki_protection
     def send_message_nowait(self, message: Message) -> None:
         """Send a message if it need not wait.
 
@@ -159,6 +161,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
             raise trio.WouldBlock
         self._link.send_message(message)
 
+    @trio.lowlevel.enable_ki_protection
     async def ping(self, payload: Buffer | None = None) -> float:
         """Send a ping and wait for its pong (RFC 6455 §5.5.2); a pong also answers all earlier pings.
 
@@ -196,6 +199,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if payload in self._link.pings:
             raise ValueError(f"a ping with payload {payload!a} is in flight already")
 
+    @trio.lowlevel.enable_ki_protection
     async def pong(self, payload: Buffer | None = None) -> None:
         """Send a pong that nobody asked for, as a one-way heartbeat (RFC 6455 §5.5.3). Pings are answered without it.
 
@@ -222,6 +226,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
     # -------------------------------------------------------------------------------------------------- receiving
 
+    @trio.lowlevel.enable_ki_protection
     async def get_message(self) -> str | bytes:
         """Receive a message: `str` for text, `bytes` for binary.
 
@@ -251,6 +256,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._turns.left = CALLS_A_TURN
         return message
 
+    @trio.lowlevel.enable_ki_protection
     def get_message_nowait(self) -> str | bytes:
         """Receive a message that is there already.
 
@@ -308,6 +314,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
             raise
         await self._close(code, reason, grace=0)
 
+    @trio.lowlevel.enable_ki_protection
     async def _close(self, code: int, reason: str | None, *, grace: float) -> None:
         """As `aclose`, but if it is cancelled, what is under way has so many seconds more."""
         if self._link.is_open:

@@ -141,8 +141,8 @@ class Link:
         else:
             transport = self.transport
             transport.write(data)
-            if transport.backlog > self.options.write_backlog:
-                self._hold_pongs(True)
+            if self._is_holding_pongs or transport.backlog > self.options.write_backlog:
+                self._check_backlog()
 
     async def send_message_in_turn(self, message: Message) -> None:
         """Wait for room, after those that wait already, and then hand a message over.
@@ -177,8 +177,11 @@ class Link:
 
     def _check_backlog(self) -> None:
         # A peer that pings and does not read gets one answer for many, instead of our memory.
-        if self.transport.backlog > self.options.write_backlog:
+        if not self.has_room_to_send():
             self._hold_pongs(True)
+        elif self._is_holding_pongs:
+            # It went out at once, so nothing else will tell.
+            self.flush()
 
     def _hold_pongs(self, hold: bool) -> None:
         self._is_holding_pongs = hold

@@ -140,6 +140,7 @@ class _Opening(Generic[_Handshake]):
             link.eof_received()
         return connection
 
+    @trio.lowlevel.enable_ki_protection
     async def wait_over(self) -> None:
         """Wait until a link has taken over, or the transport is gone. Cancelling is safe."""
         while not self._is_over:
@@ -149,6 +150,7 @@ class _Opening(Generic[_Handshake]):
         while not self._is_lost:
             await self._wait()
 
+    @trio.lowlevel.enable_ki_protection
     async def abort(self) -> None:
         """Drop the connection. Not cancellable, and prompt."""
         self.transport.abort()
@@ -159,6 +161,7 @@ class _Opening(Generic[_Handshake]):
 class ClientOpening(_Opening[ClientHandshake]):
     """A client's opening handshake; what goes wrong is a HandshakeError."""
 
+    @trio.lowlevel.enable_ki_protection
     async def connect(self, path: str) -> WebSocketConnection:
         """Send the request, and wait for the answer.
 
@@ -197,6 +200,7 @@ class ServerOpening(_Opening[ServerHandshake]):
         if self._is_undecided:
             self.transport.abort()
 
+    @trio.lowlevel.enable_ki_protection
     async def receive_request(self) -> RequestReceived:
         """Wait for the client's request.
 

@@ -70,6 +70,7 @@ class WebSocketRequest:
         """The client's address, or a text where the transport has none."""
         return self._opening.transport.remote
 
+    @trio.lowlevel.enable_ki_protection
     async def accept(
         self, *, subprotocol: str | None = None, extra_headers: HeaderList | None = None
     ) -> WebSocketConnection:
@@ -96,6 +97,7 @@ class WebSocketRequest:
             self._nursery.start_soon(guard, connection)
         return connection
 
+    @trio.lowlevel.enable_ki_protection
     async def reject(
         self, status_code: int, *, extra_headers: HeaderList | None = None, body: bytes | None = None
     ) -> None:
@@ -125,6 +127,7 @@ class WebSocketRequest:
             raise RuntimeError(f"the request was {verb} already")
 
 
+@trio.lowlevel.enable_ki_protection
 async def finish_request(
     request: WebSocketRequest, code: int, reason: str | None, status_code: int, *, grace: float = 0
 ) -> None:

@@ -41,6 +41,7 @@ logger = logging.getLogger("trio-websocket")
 _Stream = TypeVar("_Stream", bound=trio.abc.Stream)
 
 
+@trio.lowlevel.enable_ki_protection
 async def wrap_server_stream(
     nursery: trio.Nursery,
     stream: trio.abc.Stream,

@@ -157,3 +157,20 @@ async def test_other_listeners_are_not_plain() -> None:
         assert is_plain_listener(listener)
         assert not is_plain_listener(trio.SSLListener(listener, object()))  # type: ignore[arg-type]
         assert not is_plain_listener(object())
+
+
+async def test_listener_that_somebody_closes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted = Accepted()
+    listener = await listen()
+
+    async def close_it(_: float) -> None:
+        # As another task might, while the machine gets its rest; its number may be another listener's by now.
+        await listener.aclose()
+
+    monkeypatch.setattr(trio, "sleep", close_it)
+    FailingSocket.failures = [OSError(errno.EMFILE, "too many")]
+    monkeypatch.setattr(socket, "socket", FailingSocket)
+    async with await trio.open_tcp_stream(*name_of(listener)):
+        with pytest.raises(trio.ClosedResourceError):
+            await accept_sockets(listener, accepted.serve, receive_size=None)
+    assert accepted.transports == []

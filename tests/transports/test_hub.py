@@ -187,9 +187,10 @@ async def test_hub_that_cannot_begin_harms_nobody(monkeypatch: pytest.MonkeyPatc
     transport = SocketTransport(ours)
     with monkeypatch.context() as patch:
         patch.setattr(_hub, "make_poller", fail)
-        with pytest.raises(OSError, match="too many"):
-            transport.set_owner(owner)
-        transport.abort()
+        transport.set_owner(owner)
+        await owner.lost.wait()
+    assert isinstance(owner.error, trio.BrokenResourceError)
+    assert "too many open files" in str(owner.error)
     assert ours.fileno() == -1
     theirs.close()
     assert hub_tasks() == 0
@@ -197,6 +198,48 @@ async def test_hub_that_cannot_begin_harms_nobody(monkeypatch: pytest.MonkeyPatc
         theirs.send(b"x")
         await settle()
         assert owner.data == b"x"
+
+
+async def test_poller_that_cannot_have_more_ends_one_connection_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with over_socket() as (_, owner, theirs):
+        refused, peer = unix_pair()
+        lost = Owner()
+
+        class Full:
+            def __getattr__(self, name: str) -> object:
+                return getattr(poller, name)
+
+            def add(self, fd: int) -> None:
+                raise OSError(errno.ENOSPC, "no more watches")
+
+        hub = hub_of_this_run()
+        poller = hub._poller
+        with monkeypatch.context() as patch:
+            patch.setattr(hub, "_poller", Full())
+            SocketTransport(refused).set_owner(lost)
+            await lost.lost.wait()
+        assert "no more watches" in str(lost.error)
+        assert peer.recv(1) == b""
+        peer.close()
+        theirs.send(b"x")
+        await settle()
+        assert owner.data == b"x"
+
+
+async def test_socket_whose_number_is_another_s_by_now_is_removed_alone() -> None:
+    async with over_socket() as (transport, owner, theirs):
+
+        class Stranger:
+            fd = transport.fd
+
+        hub_of_this_run().remove(Stranger())  # type: ignore[arg-type]
+        assert hub_of_this_run()._sockets[transport.fd] is transport
+        # The poller was made to forget it, which ending it has to bear.
+        transport.abort()
+        await owner.lost.wait()
+        assert await trio.to_thread.run_sync(theirs.recv, 1) == b""
 
 
 async def _echo_once() -> None:

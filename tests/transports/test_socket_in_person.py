@@ -249,3 +249,18 @@ async def test_error_of_the_owner_ends_the_connection_and_not_the_task(
         await owner.lost.wait()
         assert owner.error is bug
     assert len(caplog.records) == 1
+
+
+async def test_poller_that_does_not_take_the_socket_back_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
+        nursery.start_soon(transport.read_in_person)
+        await settle()
+
+        def refuse(sock: object) -> None:
+            raise OSError("no more watches")
+
+        monkeypatch.setattr(hub_of(transport), "take_back", refuse)
+        theirs.send(b"last")
+        await owner.lost.wait()
+        assert owner.data == b"last"
+        assert "no more watches" in str(owner.error)

@@ -133,6 +133,19 @@ async def test_owner_may_pause_in_the_middle_of_what_came_at_once(certificates: 
         assert max(map(len, owner.pieces)) <= 65536 + 16384
 
 
+async def test_end_of_tls_behind_what_made_the_owner_pause_is_told(certificates: Certificates) -> None:
+    owner = Pausing()
+    async with talking_tls(certificates, owner=owner) as (tls, _, peer, _):
+        owner.transport = tls
+        await peer.stream.send_all(peer.records(b"message") + peer.close_notify())
+        await settle()
+        assert owner.told == [("data", b"message")]
+        # TCP has not ended: nothing else will ever come.
+        tls.resume_reading()
+        await settle()
+        assert owner.told == [("data", b"message"), ("eof", None)]
+
+
 async def test_owner_may_pause_and_resume_while_it_is_told(certificates: Certificates) -> None:
     class Hesitating(Pausing):
         def data_received(self, data: Buffer) -> None:

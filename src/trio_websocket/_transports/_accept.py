@@ -42,7 +42,8 @@ async def accept_sockets(
     """Call `serve` with a transport for each connection that comes, until cancelled, or the listener is closed.
 
     Raises:
-        OSError: The listener is no more. What can't be accepted is no reason to stop: it is logged.
+        trio.ClosedResourceError: Somebody has closed the listener.
+        OSError: It is no more. What can't be accepted is no reason to stop: it is logged.
     """
     fd = listener.socket.fileno()
     # A second object for the same descriptor, as Trio's own accepts one connection a turn; it must not close it.
@@ -51,7 +52,9 @@ async def accept_sockets(
     sock.setblocking(False)
     try:
         while True:
+            _check_open(listener, fd)
             await trio.lowlevel.wait_readable(fd)
+            _check_open(listener, fd)
             try:
                 for _ in range(_AT_ONCE):
                     serve(_accept(sock, receive_size))
@@ -66,6 +69,12 @@ async def accept_sockets(
                 # Else the connection has gone before it was accepted.
     finally:
         sock.detach()
+
+
+def _check_open(listener: trio.SocketListener, fd: int) -> None:
+    # A descriptor that was closed may be somebody else's by now.
+    if listener.socket.fileno() != fd:
+        raise trio.ClosedResourceError("the listener was closed")
 
 
 def _accept(listener: socket.socket, receive_size: int | None) -> SocketTransport:

@@ -17,6 +17,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 import trio
@@ -80,9 +81,13 @@ class Hub:
         trio.lowlevel.spawn_system_task(self._turn, name="trio_websocket turn")
 
     def add(self, sock: HubSocket) -> None:
-        """Serve `sock` from now on."""
-        self._poller.add(sock.fd)
+        """Serve `sock` from now on.
+
+        Raises:
+            OSError: The poller can't have more; `remove` is due all the same.
+        """
         self._sockets[sock.fd] = sock
+        self._poller.add(sock.fd)
 
     def add_writable(self, sock: HubSocket) -> None:
         """Serve it also when there is room to write."""
@@ -90,13 +95,16 @@ class Hub:
 
     def remove(self, sock: HubSocket) -> None:
         """Stop. To be called before the descriptor is closed; `turn` may still be called once."""
-        del self._sockets[sock.fd]
+        if self._sockets.get(sock.fd) is sock:
+            del self._sockets[sock.fd]
         if sock in self._in_person:
             self.wake(sock)
             self._in_person.remove(sock)
             self._judge_quiet()
         else:
-            self._poller.remove(sock.fd)
+            # It may never have come in, or somebody has closed it behind us.
+            with contextlib.suppress(OSError):
+                self._poller.remove(sock.fd)
 
     def put_off(self, sock: HubSocket) -> None:
         """Call `sock.turn()` once when the scheduler turns."""

@@ -28,8 +28,8 @@ logger = logging.getLogger("trio-websocket")
 # What is collected up to this size goes out as one; beyond it, copying costs more than it saves.
 _JOIN_SIZE = 65536
 
-# Parts that one call may send.
-_MAX_PARTS = 64
+# Parts that one call may send: IOV_MAX is at least that where there is a poller.
+_MAX_PARTS = 1024
 
 # What one turn reads at most of a large payload.
 _TURN_SIZE = 262144
@@ -127,9 +127,13 @@ class SocketTransport(Transport):
     def set_owner(self, owner: TransportOwner) -> None:
         self._owner = owner
         if self._hub is None:
-            hub = self._hub = hub_of_this_run()
-            self._buffer = hub.buffer[: self._receive_size]
-            hub.add(self)
+            try:
+                hub = self._hub = hub_of_this_run()
+                self._buffer = hub.buffer[: self._receive_size]
+                hub.add(self)
+            except OSError as error:
+                # The machine can't have more of them.
+                self._fail(error)
 
     # ------------------------------------------------------------------------------------------ what the hub tells
 
@@ -230,9 +234,9 @@ class SocketTransport(Transport):
     async def read_in_person(self) -> None:
         hub = self._hub
         assert hub is not None
-        hub.lend(self)
         self._is_in_person = True
         try:
+            hub.lend(self)
             await trio.lowlevel.wait_readable(self.fd)
             hub.turns += 1
             self._is_readable = True
@@ -243,9 +247,15 @@ class SocketTransport(Transport):
         finally:
             self._is_in_person = False
             if not self._is_released:
-                hub.take_back(self)
-                if self._is_blocked:
-                    hub.add_writable(self)
+                self._return_to(hub)
+
+    def _return_to(self, hub: Hub) -> None:
+        try:
+            hub.take_back(self)
+            if self._is_blocked:
+                hub.add_writable(self)
+        except OSError as error:
+            self._fail(error)
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -294,11 +304,13 @@ class SocketTransport(Transport):
                 self._break(error)
                 return
             self.backlog -= sent
-            while parts and sent >= len(parts[0]):
-                sent -= len(parts.pop(0))
-                outgoing.pop(0)
-            if parts:
-                outgoing[0] = memoryview(parts[0])[sent:]
+            gone = 0
+            while gone < len(parts) and sent >= len(parts[gone]):
+                sent -= len(parts[gone])
+                gone += 1
+            del outgoing[:gone]
+            if gone < len(parts):
+                outgoing[0] = memoryview(parts[gone])[sent:]
                 self._block()
         self._unpark()
 
@@ -381,11 +393,10 @@ class SocketTransport(Transport):
         self._outgoing.clear()
         self.backlog = 0
         self._is_readable = True
+        # There is no room to wait for any more.
+        self._unpark()
         self._put_off()
-        if self._is_closing:
-            # There is no room to wait for any more.
-            self._unpark()
-        else:
+        if not self._is_closing:
             self._is_closing = True
             self._spawn_close(_LAST_WORDS, _LAST_WORDS, False)
 
@@ -414,6 +425,9 @@ class SocketTransport(Transport):
         if self._hub is not None:
             self._hub.remove(self)
             self._put_off()
+        elif self._owner is not None:
+            # There is no hub to be had.
+            trio.lowlevel.current_trio_token().run_sync_soon(self._tell_lost)
         self._sock.close()
         self._unpark()
 

@@ -143,8 +143,8 @@ class TlsTransport(Transport):
 
         On an error, or if cancelled, the inner transport is closed.
         """
-        self._inner.set_owner(self)
         try:
+            self._inner.set_owner(self)
             self._tls = self._wrap(self._incoming, self._outgoing)
             self._shake_hands()
             while not (self._is_established or self._is_lost):
@@ -183,8 +183,8 @@ class TlsTransport(Transport):
     def resume_reading(self) -> None:
         if self._is_paused:
             self._is_paused = False
-            has_untold = self._is_lost or self._has_encrypted() or (self._has_ended and not self._is_eof_told)
-            if self._is_telling or not has_untold:
+            has_eof = (self._has_ended or self._is_at_eof) and not self._is_eof_told
+            if self._is_telling or not (self._is_lost or self._has_encrypted() or has_eof):
                 self._inner.resume_reading()
             elif not self._is_turn_due:
                 self._is_turn_due = True
