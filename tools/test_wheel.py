@@ -180,6 +180,8 @@ def test(environment: Environment, sdist: Path) -> Result:
         if not Path(package).is_relative_to(ENVIRONMENTS):
             raise StepError(f"{environment.name} imports {package}, not the wheel")
         pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", environment.selection]
+        # The benchmarks are no part of the package, and would measure each other.
+        pytest.append("--ignore=tests/benchmarks")
         output = run(
             *pytest,
             HYPOTHESIS_STORAGE_DIRECTORY=str(ENVIRONMENTS / f"{environment.name}-hypothesis"),

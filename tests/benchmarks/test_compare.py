@@ -48,6 +48,7 @@ def run(program: str, *arguments: object, **environment: str) -> subprocess.Comp
 def test_every_task_gives_a_figure(kinds: list[str], rows: list[str], tmp_path: Path) -> None:
     short = ["--rounds", 1, "--seconds", 0.02, "--output", tmp_path]
     done = run("compare.py", "--kinds", *kinds, "--rows", *rows, *short)
+    assert [line for line in done.stdout.splitlines() if "failed: " in line] == []
     assert (done.returncode, done.stderr) == (0, "")
     results = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
     assert list(results["rows"]) == rows
