@@ -1,6 +1,7 @@
 """Runs the Autobahn test suite against the library's client and server; `make conformance` calls it.
 
-All cases but 12.* and 13.* (compression), and the cases 7.* (closing, where timing matters) five times in all. Exits 1
+All cases but 12.* and 13.* (compression), over plain sockets and over streams; over sockets the cases 7.* (closing, where
+timing matters) five times in all. Exits 1
 if a case or its closing handshake fails, has no result, or is NON-STRICT and not listed in non-strict.txt. The full
 reports are web pages in conformance/reports/.
 """
@@ -17,7 +18,7 @@ from wstest import Case, Plan, RunError, run
 HERE = Path(__file__).resolve().parent
 WSTEST = HERE.parent / ".wstest"
 ROLES = ["client", "server"]
-ROUNDS = [["*"], *[["7.*"]] * 4]
+ROUNDS = {"sockets": [["*"], *[["7.*"]] * 4], "streams": [["*"]]}
 EXCLUDED = ["12.*", "13.*"]
 
 
@@ -86,6 +87,21 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def run_once(name: str, role: str, over: str, cases: list[str], wstest: Path, tally: Tally) -> None:
+    options = ["--streams"] if over == "streams" else []
+    command = [sys.executable, str(HERE / f"echo_{role}.py"), *options]
+    report = run(Plan(wstest, role, command, cases, EXCLUDED, HERE / "reports" / name))
+    print(
+        f"{role} over {over}, cases {' '.join(cases)}: {len(report.cases)} in {report.seconds:.0f} s",
+        flush=True,
+    )
+    for case in report.cases:
+        tally.add(role, case)
+    for number in report.missing:
+        tally.add_missing(role, number)
+    tally.tell()
+
+
 def main() -> int:
     arguments = parse_arguments()
     wstest: Path = arguments.wstest or WSTEST / "bin" / "wstest"
@@ -95,23 +111,15 @@ def main() -> int:
     ):
         return 2
     tally = Tally()
-    for role in [arguments.role] if arguments.role else ROLES:
-        command = [sys.executable, str(HERE / f"echo_{role}.py")]
-        for turn, cases in enumerate([arguments.cases] if arguments.cases else ROUNDS, 1):
-            folder = HERE / "reports" / f"{role}-{turn}"
-            try:
-                report = run(Plan(wstest, role, command, cases, EXCLUDED, folder))
-            except RunError as error:
-                print(f"conformance: {error}")
-                return 2
-            print(
-                f"{role}, cases {' '.join(cases)}: {len(report.cases)} in {report.seconds:.0f} s", flush=True
-            )
-            for case in report.cases:
-                tally.add(role, case)
-            for number in report.missing:
-                tally.add_missing(role, number)
-            tally.tell()
+    for over, rounds in ROUNDS.items():
+        for role in [arguments.role] if arguments.role else ROLES:
+            for turn, cases in enumerate([arguments.cases] if arguments.cases else rounds, 1):
+                name = f"{role}-{over}-{turn}"
+                try:
+                    run_once(name, role, over, cases, wstest, tally)
+                except RunError as error:
+                    print(f"conformance: {error}")
+                    return 2
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped")
     return 1 if tally.failed else 0
 
