@@ -12,7 +12,6 @@ from trio.socket import AF_INET, AF_INET6
 
 __all__ = [
     "Endpoint",
-    "Name",
     "endpoint_of_listener",
     "endpoint_of_name",
     "endpoints_of_stream",

@@ -14,11 +14,10 @@ import trio
 
 __all__ = ["Inbox"]
 
-
 # Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
 _NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
 
-
+# Trio asks no more of an outcome than to be unwrapped; its signature says more.
 _reschedule: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
 
 
@@ -177,3 +176,5 @@ class Inbox:
         """Let every waiting receiver raise an error of its own."""
         while self.receivers:
             _reschedule(self.receivers.pop(0), outcome.Error(make_error()))
+        # Nobody waits any more, and the trap knows us: together they would be the garbage collector's.
+        self._trap = self._trapped = None

@@ -40,7 +40,8 @@ logger = logging.getLogger("trio-websocket")
 
 _ids = itertools.count()
 
-# Events, and fragments of one message, that are taken out of a session at once: a peer that sends nothing but tiny frames has to take turns with all others.
+# Events, and fragments of one message, that are taken out of a session at once: a peer that sends nothing but tiny frames
+# has to take turns with all others.
 PULL_BUDGET = 256
 
 # Seconds that a peer has to end its side of the transport after the last close frame.

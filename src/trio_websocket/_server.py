@@ -75,7 +75,8 @@ async def wrap_server_stream(
         write_backlog=write_backlog,
         max_fragments=max_fragments,
     )
-    opening = _open(stream, options)
+    transport = open_transport(stream, options.receive_size)
+    opening = ServerOpening(transport, ServerHandshake(), options)
     request = WebSocketRequest(opening, await opening.receive_request(), nursery)
     try:
         nursery.start_soon(_guard_request, request, opening)
@@ -93,10 +94,6 @@ async def _guard_request(request: WebSocketRequest, opening: ServerOpening) -> N
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CANCEL_GRACE):
             await finish_request(request, 1001, "cancelled", 503)
         raise
-
-
-def _open(stream: trio.abc.Stream, options: ConnectionOptions) -> ServerOpening:
-    return ServerOpening(open_transport(stream, options.receive_size), ServerHandshake(), options)
 
 
 class WebSocketServer:

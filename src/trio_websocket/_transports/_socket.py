@@ -16,7 +16,7 @@ import socket
 
 import trio
 
-from trio_websocket._endpoint import Endpoint, Name, endpoint_of_name, names_of_socket
+from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
 from trio_websocket._transports._base import Transport, TransportOwner
 from trio_websocket._transports._hub import Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, WRITABLE
@@ -59,7 +59,6 @@ class SocketTransport(Transport):
     Args:
         sock: The socket.
         receive_size: Bytes to read at once; None for the library's choice.
-        names: Its local and its remote name, if they are known.
     """
 
     __slots__ = (
@@ -87,12 +86,10 @@ class SocketTransport(Transport):
         "fd",
     )
 
-    def __init__(
-        self, sock: socket.socket, *, receive_size: int | None = None, names: tuple[Name, Name] | None = None
-    ) -> None:
+    def __init__(self, sock: socket.socket, *, receive_size: int | None = None) -> None:
         self.fd: int = sock.fileno()
         self._sock = sock
-        self._names = names or names_of_socket(sock)
+        self._names = names_of_socket(sock)
         self._hub: Hub | None = None
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
