@@ -73,7 +73,7 @@ FUZZ_SECONDS ?= 30
 fuzz: $(VENV)/.package ## hostile input, made by a fuzzer (atheris), for FUZZ_SECONDS=30 each; FUZZ="session" for one target
 	@$(BIN)/python fuzz/run_targets.py --seconds $(FUZZ_SECONDS) $(FUZZ)
 
-bench: $(VENV)/.package ## this library beside others on this machine, in some 12 minutes; BENCH="--quick" for less
+bench: $(VENV)/.package node ## this library beside others on this machine, in some 12 minutes; BENCH="--quick" for less
 	@$(BIN)/python benchmarks/compare.py $(BENCH)
 
 bench-kernel: $(VENV)/.package ## what the kernels' operations cost by size; KERNEL_BENCH="--instructions" counts under valgrind

@@ -19,7 +19,8 @@ from plan import KINDS, Row
 
 HERE = Path(__file__).resolve().parent
 PINS = HERE.parent / "requirements" / "bench.txt"
-TOLD = ["trio", "picows", "uvloop", "websockets", "aiohttp", "trio-websocket"]
+NODE_WS = HERE.parent / "tests" / "interop" / "node_modules" / "ws"
+TOLD = ["trio", "picows", "uvloop", "websockets", "aiohttp", "isal", "trio-websocket"]
 PATIENCE = 90.0  # for one figure, with all that leads to it
 SETTLING = 0.3  # until idle connections are idle
 
@@ -105,9 +106,13 @@ class Machine:
         """The command up to the port, and what follows it."""
         if KINDS[kind].home == "C":
             return [str(self._folder / "echo")], []
+        if KINDS[kind].home == "Node":
+            if shutil.which("node") is None or not NODE_WS.is_dir():
+                raise MeasuringError("Node is needed, and its `ws` as `make node` installs it")
+            return ["node", str(HERE / "server.mjs")], []
         certificates = self._folder / "certificates"
         files = [str(certificates / "server.pem"), str(certificates / "server.key")] if row.is_tls else []
-        task = "broadcast" if row.task == "broadcast" else "echo"
+        task = "broadcast" if row.task == "broadcast" else "deflate" if row.is_deflated else "echo"
         return [self._python(kind), str(HERE / "servers.py"), kind, task], files
 
     def _client(self, kind: str, row: Row, port: int, seconds: float) -> list[str]:
@@ -121,6 +126,9 @@ class Machine:
             authority = self._folder / "certificates" / "client.pem"
             numbers = [port, pid, row.connections, row.size, seconds]
             return [sys.executable, str(HERE / "tls_load.py"), *map(str, numbers), str(authority)]
+        if row.is_deflated:
+            numbers = [port, pid, row.connections, row.size, seconds]
+            return [sys.executable, str(HERE / "deflate_load.py"), *map(str, numbers)]
         if row.task == "handshakes":
             return self._load(row.task, port, pid, seconds)
         if row.task == "broadcast":

@@ -16,7 +16,8 @@ class Kind:
 
     Args:
         label: What the table and the plot call it.
-        home: "ours": runs with our package; "rivals": in the rivals' environment; "C": a program of its own.
+        home: "ours": runs with our package; "rivals": in the rivals' environment; "C": a program of its own;
+            "Node": with the packages of the interop tests.
         environment: Variables that choose a part of ours.
     """
 
@@ -28,6 +29,7 @@ class Kind:
 KINDS: Final = {
     "ours": Kind("this library", "ours"),
     "ours-plain": Kind("this library, plain kernel", "ours", {"TRIO_WEBSOCKET_KERNEL": "plain"}),
+    "ours-stdlib": Kind("this library, zlib of Python", "ours"),
     "ours-streams": Kind("this library, over streams", "ours"),
     "picows+uvloop": Kind("picows + uvloop"),
     "aiohttp+uvloop": Kind("aiohttp + uvloop"),
@@ -36,7 +38,19 @@ KINDS: Final = {
     "websockets.trio": Kind("websockets, trio"),
     "trio-websocket": Kind("trio-websocket 0.12.2"),
     "trio": Kind("trio streams, no WebSocket"),
+    "node-ws": Kind("ws on Node", "Node"),
     "floor": Kind("C with epoll", "C"),
+}
+
+
+# Who compresses; in the other rows, some would say the same once more.
+_ONLY_DEFLATED: Final = frozenset({"ours-stdlib", "node-ws"})
+_DEFLATED: Final = _ONLY_DEFLATED | {
+    "ours",
+    "ours-plain",
+    "aiohttp+uvloop",
+    "websockets+uvloop",
+    "websockets",
 }
 
 
@@ -52,6 +66,7 @@ class Row:
         in_flight: Messages that a connection has on the way.
         role: Which end is the library; the other one is written in C.
         is_tls: wss: instead of ws:; the other end is written in Python then.
+        is_deflated: With compression, by those that have it; the other end is written in Python then.
         is_slow: Takes long to set up: fewer rounds, and none if it has to be quick.
     """
 
@@ -62,6 +77,7 @@ class Row:
     in_flight: int = 1
     role: str = "server"
     is_tls: bool = False
+    is_deflated: bool = False
     is_slow: bool = False
 
     @property
@@ -73,6 +89,8 @@ class Row:
 
     def is_for(self, kind: str) -> bool:
         """Whether the kind can do this at all."""
+        if self.is_deflated or kind in _ONLY_DEFLATED:
+            return self.is_deflated and kind in _DEFLATED
         return kind != "floor" or not (self.is_tls or self.task == "broadcast")
 
 
@@ -90,6 +108,10 @@ ROWS: Final = {
     "memory": Row("memory of an idle connection", "memory", 1000),
     "wss-64": Row("wss, 64 connections, 32 bytes", connections=64, is_tls=True),
     "wss-64-KiB": Row("wss, 1 connection, 64 KiB", size=64 * KIB, is_tls=True),
+    "json-1-KiB": Row("compressed JSON, 16 connections, 1 KiB", connections=16, size=KIB, is_deflated=True),
+    "json-16-KiB": Row(
+        "compressed JSON, 4 connections, 16 KiB", connections=4, size=16 * KIB, is_deflated=True
+    ),
     "client-1": Row("client, 1 connection, 32 bytes", role="client"),
     "client-64": Row("client, 64 connections, 32 bytes", role="client", connections=64),
     "client-pipelined": Row(

@@ -20,6 +20,7 @@ TICKS = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500]
 
 # How each kind is drawn: shape, colour, and whether it is filled. What is ours comes last, and so on top.
 MARKS = {
+    "node-ws": ("square", "#3fb950", True),
     "floor": ("square", "#8b949e", True),
     "trio": ("square", "#8b949e", False),
     "trio-websocket": ("diamond", "#b58900", True),
@@ -29,6 +30,7 @@ MARKS = {
     "aiohttp+uvloop": ("circle", "#4c8dff", True),
     "picows+uvloop": ("circle", "#8957e5", True),
     "ours-streams": ("diamond", "#e8552d", False),
+    "ours-stdlib": ("square", "#e8552d", False),
     "ours-plain": ("circle", "#e8552d", False),
     "ours": ("circle", "#e8552d", True),
 }

@@ -1,7 +1,7 @@
 """The server of each kind, on 127.0.0.1: `python servers.py KIND TASK PORT [CERTIFICATE KEY]`; serves wss: if given these.
 
-TASK is "echo", or "broadcast": each message then goes to all connections, the way the library offers for that. All are
-without compression; trio-websocket reads 64 KiB at a time, as its own 4 KiB would slow it down.
+TASK is "echo", or "deflate", which is that with compression, or "broadcast": each message then goes to all connections, the
+way the library offers for that. trio-websocket reads 64 KiB at a time, as its own 4 KiB would slow it down.
 """
 
 # ruff: noqa: PLC0415  No environment has all the libraries: each is imported where it is used.
@@ -37,9 +37,18 @@ class AnyStreams(trio.abc.Listener[trio.abc.Stream]):
         await self._listener.aclose()
 
 
-async def serve_trio_websocket(
-    kind: str, is_broadcast: bool, port: int, context: ssl.SSLContext | None
-) -> None:
+def trio_websocket_options(kind: str, task: str) -> dict[str, Any]:
+    if kind == "ours-stdlib":
+        from trio_websocket.protocol import _deflate_streams
+
+        # As if the extra were not installed.
+        _deflate_streams._fast = None
+    if kind == "trio-websocket":
+        return {"receive_buffer_size": RECEIVE_SIZE}
+    return {"compression": True} if task == "deflate" else {}
+
+
+async def serve_trio_websocket(kind: str, task: str, port: int, context: ssl.SSLContext | None) -> None:
     from trio_websocket import (
         ConnectionClosed,
         WebSocketConnection,
@@ -49,7 +58,7 @@ async def serve_trio_websocket(
     )
 
     async def answer(ws: WebSocketConnection) -> None:
-        if not is_broadcast:
+        if task != "broadcast":
             while True:
                 await ws.send_message(await ws.get_message())
         everyone.append(ws)
@@ -69,11 +78,11 @@ async def serve_trio_websocket(
         if context:
             listeners = [trio.SSLListener(one, context, https_compatible=True) for one in listeners]
         await WebSocketServer(handle, listeners).run()
-    options: dict[str, Any] = {"receive_buffer_size": RECEIVE_SIZE} if kind == "trio-websocket" else {}
+    options = trio_websocket_options(kind, task)
     await serve_websocket(handle, HOST, port, context, **options)
 
 
-async def serve_trio(is_broadcast: bool, port: int, context: ssl.SSLContext | None) -> None:
+async def serve_trio(task: str, port: int, context: ssl.SSLContext | None) -> None:
     async def handle(stream: trio.abc.Stream) -> None:
         try:
             # The load opens a connection with a byte, and waits for its echo.
@@ -81,7 +90,7 @@ async def serve_trio(is_broadcast: bool, port: int, context: ssl.SSLContext | No
                 await stream.send_all(hello)
                 everyone.append(stream)
             while data := await stream.receive_some(RECEIVE_SIZE):
-                for peer in everyone if is_broadcast else [stream]:
+                for peer in everyone if task == "broadcast" else [stream]:
                     await peer.send_all(data)
         except trio.BrokenResourceError:
             pass
@@ -91,13 +100,13 @@ async def serve_trio(is_broadcast: bool, port: int, context: ssl.SSLContext | No
     await trio.serve_tcp(handle, port, host=HOST)
 
 
-async def serve_websockets_trio(is_broadcast: bool, port: int, context: ssl.SSLContext | None) -> None:
+async def serve_websockets_trio(task: str, port: int, context: ssl.SSLContext | None) -> None:
     from websockets.trio.server import ServerConnection, broadcast, serve
 
     async def handle(ws: ServerConnection) -> None:
         everyone.append(ws)
         async for message in ws:
-            if is_broadcast:
+            if task == "broadcast":
                 await broadcast(everyone, message)
             else:
                 await ws.send(message)
@@ -105,30 +114,38 @@ async def serve_websockets_trio(is_broadcast: bool, port: int, context: ssl.SSLC
     await serve(handle, port, host=HOST, ssl=context, compression=None)
 
 
-async def serve_websockets(is_broadcast: bool, port: int, context: ssl.SSLContext | None) -> None:
+async def serve_websockets(task: str, port: int, context: ssl.SSLContext | None) -> None:
     from websockets.asyncio.server import ServerConnection, broadcast, serve
 
     async def handle(ws: ServerConnection) -> None:
         everyone.append(ws)
         async for message in ws:
-            if is_broadcast:
+            if task == "broadcast":
                 broadcast(everyone, message)
             else:
                 await ws.send(message)
 
-    async with serve(handle, HOST, port, ssl=context, compression=None) as server:
+    compression = "deflate" if task == "deflate" else None
+    async with serve(handle, HOST, port, ssl=context, compression=compression) as server:
         await server.serve_forever()
 
 
-async def serve_aiohttp(is_broadcast: bool, port: int, context: ssl.SSLContext | None) -> None:
+async def serve_aiohttp(task: str, port: int, context: ssl.SSLContext | None) -> None:
     from aiohttp import web
 
+    if task == "deflate":
+        import aiohttp
+        from isal import isal_zlib
+
+        # The fastest one that it knows.
+        aiohttp.set_zlib_backend(isal_zlib)
+
     async def handle(request: web.Request) -> web.WebSocketResponse:
-        ws = web.WebSocketResponse(compress=False)
+        ws = web.WebSocketResponse(compress=task == "deflate")
         await ws.prepare(request)
         everyone.append(ws)
         async for message in ws:
-            for peer in everyone if is_broadcast else [ws]:
+            for peer in everyone if task == "broadcast" else [ws]:
                 await peer.send_bytes(message.data)
         return ws
 
@@ -140,7 +157,7 @@ async def serve_aiohttp(is_broadcast: bool, port: int, context: ssl.SSLContext |
     await asyncio.Event().wait()
 
 
-async def serve_picows(is_broadcast: bool, port: int, context: ssl.SSLContext | None) -> None:
+async def serve_picows(task: str, port: int, context: ssl.SSLContext | None) -> None:
     from picows import WSListener, WSMsgType, ws_create_server  # type: ignore[import-not-found]
 
     class Listener(WSListener):  # type: ignore[misc]
@@ -151,7 +168,7 @@ async def serve_picows(is_broadcast: bool, port: int, context: ssl.SSLContext | 
             if frame.msg_type == WSMsgType.CLOSE:
                 transport.send_close(frame.get_close_code(), frame.get_close_message())
                 transport.disconnect()
-            elif is_broadcast:
+            elif task == "broadcast":
                 payload = frame.get_payload_as_bytes()
                 for peer in everyone:
                     peer.send(frame.msg_type, payload)
@@ -165,6 +182,7 @@ async def serve_picows(is_broadcast: bool, port: int, context: ssl.SSLContext | 
 ON_TRIO: dict[str, Callable[..., Awaitable[object]]] = {
     "ours": functools.partial(serve_trio_websocket, "ours"),
     "ours-plain": functools.partial(serve_trio_websocket, "ours-plain"),
+    "ours-stdlib": functools.partial(serve_trio_websocket, "ours-stdlib"),
     "ours-streams": functools.partial(serve_trio_websocket, "ours-streams"),
     "trio-websocket": functools.partial(serve_trio_websocket, "trio-websocket"),
     "trio": serve_trio,
@@ -187,7 +205,7 @@ def main() -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) if files else None
     if context:
         context.load_cert_chain(*files)
-    arguments = (task == "broadcast", int(port), context)
+    arguments = (task, int(port), context)
     if kind in ON_TRIO:
         trio.run(ON_TRIO[kind], *arguments)
     name, _, loop = kind.partition("+")

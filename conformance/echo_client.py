@@ -15,6 +15,7 @@ import trio
 
 from trio_websocket import (
     ConnectionClosed,
+    PerMessageDeflate,
     WebSocketConnection,
     open_websocket_url,
     wrap_client_stream,
@@ -23,11 +24,17 @@ from trio_websocket import (
 # Larger than any message of the suite (16 MiB), and more fragments than it cuts one into (65,536).
 MAX_MESSAGE_SIZE = 2**25
 MAX_FRAGMENTS = 2**17
+# Everything is compressed where the suite agrees to it, which is in the cases 12.* and 13.*.
+COMPRESSION = PerMessageDeflate(threshold=0)
 
 
 @asynccontextmanager
 async def connect(url: str, over_streams: bool) -> AsyncIterator[WebSocketConnection]:
-    limits: Any = {"max_message_size": MAX_MESSAGE_SIZE, "max_fragments": MAX_FRAGMENTS}
+    limits: Any = {
+        "max_message_size": MAX_MESSAGE_SIZE,
+        "max_fragments": MAX_FRAGMENTS,
+        "compression": COMPRESSION,
+    }
     if not over_streams:
         async with open_websocket_url(url, **limits) as ws:
             yield ws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from http.cookiejar import CookieJar
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -10,7 +11,10 @@ from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from trio_websocket import __version__
+from trio_websocket import __version__, _client
+
+# The library imports it for type checkers only; Sphinx reads all annotations of a function or none.
+_client.CookieJar = CookieJar
 
 project = "trio-websocket"
 author = "The trio-websocket contributors"
@@ -22,9 +26,10 @@ exclude_patterns = ["_build", "snippets"]
 nitpicky = True
 # What belongs to Python, Trio or nobody is not looked up on the net; the build needs none.
 nitpick_ignore_regex = [
-    ("py:.*", r"(?!trio_websocket)(trio|ssl|ipaddress|collections|contextlib|logging)\..*"),
+    ("py:.*", r"(?!trio_websocket)(trio|ssl|os|ipaddress|collections|contextlib|http|logging)\..*"),
     ("py:.*", r"trio_websocket\._server\._Stream"),
     ("py:.*", r"(?:Iterable|AbstractAsyncContextManager|NoReturn|Awaitable|Callable|Headers|Message)"),
+    ("py:.*", r"(?:ClientOptions|OnConnect|OnOutage|ShouldRetry)"),
     # In docstrings, `like this` is code, and a link where there is something to link to.
     ("py:obj", r".*"),
 ]

@@ -28,6 +28,9 @@ PROGRAMS: Final[dict[str, Callable[[], bool]]] = {
     "ws": (_NODE_MODULES / "ws").is_dir,
     "cc": _on_path("cc", "gcc", "clang"),
     "openssl": _on_path("openssl"),
+    "tinyproxy": _on_path("tinyproxy"),
+    "microsocks": _on_path("microsocks"),
+    "danted": _on_path("danted", "/usr/sbin/danted"),
     "chromium": _on_path("chromium", "chromium-browser", "google-chrome"),
     "chromedriver": _on_path("chromedriver"),
 }

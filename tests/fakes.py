@@ -20,6 +20,7 @@ from trio_websocket._link import Link
 from trio_websocket._options import ConnectionOptions
 from trio_websocket._transports import SocketTransport, StreamTransport, Transport, TransportOwner
 from trio_websocket.protocol import Role, Session
+from trio_websocket.testing import FaultyStream
 
 
 class PlainStream(trio.abc.Stream):
@@ -41,30 +42,6 @@ class PlainStream(trio.abc.Stream):
         await self.inner.aclose()
 
 
-class ValveStream(PlainStream, trio.abc.HalfCloseableStream):
-    """A stream that takes nothing while `shut`, as when the peer does not read."""
-
-    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
-        super().__init__(inner)
-        self.half_closeable = inner
-        self._open = trio.Event()
-        self._open.set()
-
-    def shut(self) -> None:
-        self._open = trio.Event()
-
-    def open(self) -> None:
-        self._open.set()
-
-    async def send_all(self, data: Buffer) -> None:
-        await self._open.wait()
-        await super().send_all(data)
-
-    async def send_eof(self) -> None:
-        await self._open.wait()
-        await self.half_closeable.send_eof()
-
-
 # For tests that play the network themselves, in a module that runs over each transport.
 only_over_a_stream = pytest.mark.parametrize("transport", ["stream"], indirect=True)
 
@@ -72,10 +49,10 @@ only_over_a_stream = pytest.mark.parametrize("transport", ["stream"], indirect=T
 @asynccontextmanager
 async def client_behind_valve(
     **options: Any,
-) -> AsyncIterator[tuple[WebSocketConnection, RawPeer, ValveStream]]:
+) -> AsyncIterator[tuple[WebSocketConnection, RawPeer, FaultyStream]]:
     """A client of ours, connected in memory with a raw server over a valve, which is open at first."""
     ours, theirs = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
+    valve = FaultyStream(ours)
     peer = RawPeer(theirs, is_client=False)
     async with trio.open_nursery() as nursery:
 
@@ -84,7 +61,7 @@ async def client_behind_valve(
 
         nursery.start_soon(answer)
         yield await trio_websocket.wrap_client_stream(nursery, valve, "test", "/", **options), peer, valve
-        valve.open()
+        valve.clear()
         await theirs.aclose()
         nursery.cancel_scope.cancel()
 
@@ -219,12 +196,13 @@ class FakeTransport(Transport):
     """A transport without a stream: a test plays the network."""
 
     local = remote = "fake"
+    is_paused = False
 
     def __init__(self) -> None:
         self.owner: TransportOwner | None = None
         self.written = bytearray()
         self.in_flight = 0
-        self.is_paused = False
+        self.is_alive = False
         self.closing: dict[str, object] | None = None
         self.is_aborted = False
         self.is_lost = False
@@ -252,6 +230,10 @@ class FakeTransport(Transport):
 
     def resume_reading(self) -> None:
         self.is_paused = False
+
+    def take_sign_of_life(self) -> bool:
+        is_alive, self.is_alive = self.is_alive, False
+        return is_alive
 
     def close(self, *, timeout: float, linger: float, shutdown: bool) -> None:
         self.closing = {"timeout": timeout, "linger": linger, "shutdown": shutdown}

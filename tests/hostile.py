@@ -10,9 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-import trio_websocket._client
+import trio_websocket._dialling
 from trio_websocket import WebSocketConnection
-from trio_websocket._transports import Transport
 
 MemoryStream = trio.StapledStream[trio.testing.MemorySendStream, trio.testing.MemoryReceiveStream]
 
@@ -48,16 +47,11 @@ def dial_in_memory(monkeypatch: pytest.MonkeyPatch) -> MemoryStream:
     """Let the client's next connection lead to the stream that is returned, whatever its address, and without TLS."""
     ours, theirs = trio.testing.memory_stream_pair()
 
-    async def open_tcp(host: str, port: int) -> trio.abc.Stream:
+    async def connect(host: str, port: int) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         return ours
 
-    async def start_tls(transport: Transport, *args: object) -> Transport:
-        await trio.lowlevel.checkpoint()
-        return transport
-
-    monkeypatch.setattr(trio_websocket._client, "open_tcp", open_tcp)
-    monkeypatch.setattr(trio_websocket._client, "start_tls", start_tls)
+    monkeypatch.setattr(trio_websocket._dialling, "find_stand_in", lambda: connect)
     return theirs
 
 

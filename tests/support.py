@@ -88,9 +88,9 @@ class Pair(NamedTuple):
 
 
 @asynccontextmanager
-async def connected_pair(**options: Any) -> AsyncIterator[Pair]:
-    """A client and a server of ours, connected on this machine; `options` hold for both."""
-    client_stream, server_stream = make_pair()
+async def connected_pair(*, is_tight: bool = False, **options: Any) -> AsyncIterator[Pair]:
+    """A client and a server of ours, connected on this machine by `make_pair`; `options` hold for both."""
+    client_stream, server_stream = make_pair(is_tight=is_tight)
     async with trio.open_nursery() as nursery:
         ends: dict[str, WebSocketConnection] = {}
 

@@ -39,7 +39,7 @@ async def test_rejection_is_told_with_all_that_the_server_said() -> None:
         await request.reject(403, extra_headers=[(b"X-Why", b"no")], body=b"go away")
 
     async with serving(handler) as server:
-        with pytest.raises(ConnectionRejected, match="403: 'go away'") as caught:
+        with pytest.raises(ConnectionRejected, match="403 Forbidden: 'go away'") as caught:
             async with open_websocket_url(url_of(server)):
                 pass
     assert (caught.value.status_code, caught.value.body) == (403, b"go away")

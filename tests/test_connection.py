@@ -23,6 +23,7 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 from trio_websocket._link import Link
 from trio_websocket._options import ConnectionOptions
 from trio_websocket.protocol import Message, Role, Session
+from trio_websocket.testing import Stall
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -114,11 +115,11 @@ async def test_messages_arrive_as_they_were_sent(message: Message, received: str
 @only_over_a_stream
 async def test_bytearray_may_change_once_it_was_sent() -> None:
     async with client_behind_valve() as (ws, peer, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         message = bytearray(b"before")
         await ws.send_message(message)
         message[:] = b"behind"
-        valve.open()
+        valve.clear()
         assert await peer.read_frame() == Frame(True, BINARY, b"before")
 
 
@@ -136,7 +137,7 @@ async def test_what_is_no_message_is_refused_and_harms_nothing(message: object) 
 @only_over_a_stream
 async def test_what_cannot_be_sent_is_refused_without_waiting_for_room() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, _, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message(bytes(20))
         long, text = bytes(126), "not bytes"
         with trio.CancelScope() as scope:
@@ -154,14 +155,14 @@ async def test_what_cannot_be_sent_is_refused_without_waiting_for_room() -> None
 @only_over_a_stream
 async def test_several_senders_are_served_in_the_order_in_which_they_came() -> None:
     async with client_behind_valve(write_backlog=1) as (ws, peer, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message("0")
         async with trio.open_nursery() as nursery:
             for number in range(1, 6):
                 nursery.start_soon(ws.send_message, str(number))
                 await settle()
             assert len(nursery.child_tasks) == 5
-            valve.open()
+            valve.clear()
             # Who comes while others wait stands behind them.
             await ws.send_message("6")
         assert [(await peer.read_frame()).payload for _ in range(7)] == [
@@ -194,7 +195,7 @@ async def test_sender_that_finds_room_does_not_overtake_one_that_was_promised_it
 @only_over_a_stream
 async def test_sender_waits_while_the_backlog_is_over_its_limit() -> None:
     async with client_behind_valve(write_backlog=1000) as (ws, _, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message(bytes(900))
         await ws.send_message(bytes(900))
         with pytest.raises(trio.WouldBlock):
@@ -203,7 +204,7 @@ async def test_sender_waits_while_the_backlog_is_over_its_limit() -> None:
             nursery.start_soon(ws.send_message, "x")
             await settle()
             assert len(nursery.child_tasks) == 1
-            valve.open()
+            valve.clear()
 
 
 @only_over_a_stream
@@ -211,12 +212,12 @@ async def test_send_nowait_sends_and_never_overtakes_a_waiting_sender() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve):
         ws.send_message_nowait("first")
         assert await peer.read_frame() == Frame(True, TEXT, b"first")
-        valve.shut()
+        await valve.inject(send=[Stall()])
         ws.send_message_nowait(bytes(20))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ws.send_message, "second")
             await settle()
-            valve.open()
+            valve.clear()
             await peer.read_frame()
             with pytest.raises(trio.WouldBlock):
                 ws.send_message_nowait("third")
@@ -225,14 +226,14 @@ async def test_send_nowait_sends_and_never_overtakes_a_waiting_sender() -> None:
 @only_over_a_stream
 async def test_cancelled_sender_that_waited_has_sent_nothing_and_lets_the_next_one_through() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message(bytes(20))
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(0.001):
                 await ws.send_message("withdrawn")
             nursery.start_soon(ws.send_message, "kept")
             await settle()
-            valve.open()
+            valve.clear()
         assert await peer.read_frame() == Frame(True, BINARY, bytes(20))
         assert await peer.read_frame() == Frame(True, TEXT, b"kept")
 
@@ -240,7 +241,7 @@ async def test_cancelled_sender_that_waited_has_sent_nothing_and_lets_the_next_o
 @only_over_a_stream
 async def test_sender_that_waits_hears_of_the_close() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message(bytes(20))
 
         async def send() -> None:

@@ -27,6 +27,7 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, o
 from trio_websocket._link import PULL_BUDGET
 from trio_websocket._turns import CALLS_A_TURN
 from trio_websocket.protocol import Message
+from trio_websocket.testing import Stall
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -106,11 +107,11 @@ async def test_what_one_connection_closed_with_may_be_handed_to_another(
 @only_over_a_stream
 async def test_closing_sends_what_was_handed_over_first() -> None:
     async with client_behind_valve() as (ws, peer, valve), trio.open_nursery() as nursery:
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message("before")
         nursery.start_soon(ws.aclose)
         await settle()
-        valve.open()
+        valve.clear()
         assert await peer.read_frame() == Frame(True, TEXT, b"before")
         assert (await peer.read_frame()).opcode == CLOSE
         await peer.send_close()
@@ -306,9 +307,9 @@ async def test_calls_that_had_to_wait_are_checkpoints() -> None:
             await ws.get_message()
         calls: list[Callable[[], Awaitable[None]]] = [lambda: ws.send_message("x"), ws.pong]
         for call in calls:
-            valve.shut()
+            await valve.inject(send=[Stall()])
             ws.send_message_nowait(bytes(20))
-            nursery.start_soon(later, valve.open)
+            nursery.start_soon(later, valve.clear)
             with trio.testing.assert_checkpoints():
                 await call()
             await settle()

@@ -19,6 +19,7 @@ from support import (
 )
 
 from trio_websocket import CloseReason, ConnectionClosed
+from trio_websocket.testing import Stall
 
 pytestmark = pytest.mark.usefixtures("transport")
 
@@ -84,7 +85,7 @@ async def test_payload_may_be_in_flight_only_once() -> None:
 @only_over_a_stream
 async def test_payload_that_comes_into_flight_while_waiting_for_room_is_refused() -> None:
     async with client_behind_valve(write_backlog=10) as (ws, peer, valve), trio.open_nursery() as nursery:
-        valve.shut()
+        await valve.inject(send=[Stall()])
         await ws.send_message(bytes(20))
         outcomes: list[str] = []
 
@@ -98,7 +99,7 @@ async def test_payload_that_comes_into_flight_while_waiting_for_room_is_refused(
         nursery.start_soon(ping)
         nursery.start_soon(ping)
         await settle()
-        valve.open()
+        valve.clear()
         await peer.read_frame()
         await peer.read_frame()
         await peer.send_frame(PONG, b"x")

@@ -12,7 +12,12 @@ import trio.testing
 from certificates import Certificates
 
 from trio_websocket import Endpoint
-from trio_websocket._endpoint import endpoint_of_listener, endpoints_of_stream
+from trio_websocket._endpoint import (
+    endpoint_of_listener,
+    endpoints_of_stream,
+    name_of_unix,
+    names_of_socket,
+)
 
 V4 = ipaddress.ip_address("192.0.2.1")
 V6 = ipaddress.ip_address("2001:db8::1")
@@ -88,9 +93,52 @@ async def test_ends_of_a_unix_socket_are_texts(tmp_path: Path) -> None:
         await sock.bind(str(tmp_path / "socket"))
         sock.listen()
         listener = trio.SocketListener(sock)
-        assert endpoint_of_listener(listener) == repr(listener)
-        async with await trio.open_unix_socket(str(tmp_path / "socket")) as stream:
-            assert endpoints_of_stream(stream) == (repr(stream), repr(stream))
+        where = f"unix:{tmp_path}/socket"
+        assert endpoint_of_listener(listener) == where
+        async with (
+            await trio.open_unix_socket(str(tmp_path / "socket")) as stream,
+            await listener.accept() as peer,
+        ):
+            assert endpoints_of_stream(stream) == ("unix:", where)
+            assert endpoints_of_stream(peer) == (where, "unix:")
+        assert endpoints_of_stream(stream) == (repr(stream), repr(stream))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("", "unix:"),
+        ("/run/app.sock", "unix:/run/app.sock"),
+        (Path("/run/app.sock"), "unix:/run/app.sock"),
+        ("/a b:c?\n\x1b[31mü", "unix:/a%20b%3Ac%3F%0A%1B%5B31m%C3%BC"),
+        ("/\udcff", "unix:/%FF"),
+        (b"/\xff", "unix:/%FF"),
+        (b"\0abstract\n", "unix:@abstract%0A"),
+        ("\0abstract", "unix:@abstract"),
+    ],
+)
+def test_name_of_a_unix_socket_is_encoded(path: str | bytes | Path, name: str) -> None:
+    assert name_of_unix(path) == name
+
+
+def test_socket_of_another_family_has_no_name() -> None:
+    class Socket:
+        family = -1
+
+    sock = Socket()
+    assert names_of_socket(sock) == (repr(sock), repr(sock))  # type: ignore[arg-type]
+
+
+async def test_listener_that_has_no_address_is_a_text() -> None:
+    class Socket:
+        family = -1
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    real, listener.socket = listener.socket, Socket()  # type: ignore[assignment]
+    assert endpoint_of_listener(listener) == repr(listener)
+    listener.socket = real
+    await listener.aclose()
+    assert endpoint_of_listener(listener) == repr(listener)
 
 
 async def test_ends_of_other_streams_and_listeners_are_texts() -> None:

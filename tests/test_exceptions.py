@@ -14,22 +14,30 @@ from trio_websocket._exceptions import (
     CloseReason,
     ConnectionClosed,
     ConnectionFailed,
+    ConnectionInterrupted,
     ConnectionRejected,
     ConnectionTimeout,
     DisconnectionTimeout,
     HandshakeError,
     LocalProtocolError,
+    PeerSilent,
     ProtocolError,
+    ProxyFailed,
     RemoteProtocolError,
+    TLSFailed,
 )
 
 TREE = [
     (HandshakeError, (Exception,)),
     (ConnectionFailed, (HandshakeError, OSError)),
+    (ProxyFailed, (ConnectionFailed,)),
+    (TLSFailed, (HandshakeError,)),
     (ConnectionTimeout, (HandshakeError,)),
     (ConnectionRejected, (HandshakeError,)),
     (DisconnectionTimeout, (HandshakeError,)),
     (ConnectionClosed, (Exception,)),
+    (ConnectionInterrupted, (Exception,)),
+    (PeerSilent, (Exception,)),
     (ProtocolError, (Exception,)),
     (LocalProtocolError, (ProtocolError,)),
     (RemoteProtocolError, (ProtocolError,)),
@@ -174,6 +182,17 @@ def test_connection_failed_is_an_os_error_with_a_text_and_no_number() -> None:
     assert error.errno is None
 
 
+# ---------------------------------------------------------------------------------------------------------- PeerSilent
+
+
+def test_peer_silent_says_how_long_and_with_which_heartbeat() -> None:
+    error = PeerSilent(10.0004, 20, 10.0)
+    assert (error.silence, error.interval, error.timeout) == (10.0004, 20, 10.0)
+    assert str(error) == (
+        "nothing came from the peer in the 10.0004 seconds after a ping (heartbeat: interval=20, timeout=10.0)"
+    )
+
+
 # -------------------------------------------------------------------------------------------------- ConnectionRejected
 
 
@@ -196,7 +215,8 @@ def test_a_subclass_of_connection_rejected_shows_its_own_name() -> None:
         (None, ""),
         (b"", ""),
         (b"not here\n", ": 'not here'"),
-        (b"\x1b[31m\xff\xc3\xa9", r": '\x1b[31m\ufffd\xe9'"),
+        (b"\x1b[31m\xff\xe2\x80\xae\xc3\xa9", ": '\\x1b[31m\ufffd\\u202eé'"),
+        (b" \r\n", ""),
         (b"x" * 200, f": '{'x' * 200}'"),
         (b"x" * 201, f": '{'x' * 200}'..."),
     ],
@@ -205,7 +225,34 @@ def test_connection_rejected_shows_the_status_and_the_beginning_of_the_body(
     body: bytes | None, tail: str
 ) -> None:
     text = str(ConnectionRejected(404, None, body))
-    assert text == f"the server rejected the connection with HTTP status 404{tail}"
+    assert text == f"the server rejected the connection with HTTP status 404 Not Found{tail}"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "is_shown"),
+    [
+        (b"text/html; charset=utf-8", True),
+        (b"TEXT/plain", True),
+        (b"application/json", True),
+        (b"application/problem+json; charset=utf-8", True),
+        (b"application/xhtml+xml", True),
+        (b"application/octet-stream", False),
+        (b"application/jsonx", False),
+        (b"image/png", False),
+        (b"", False),
+    ],
+)
+def test_connection_rejected_shows_only_what_people_can_read(content_type: bytes, is_shown: bool) -> None:
+    assert ("body" in str(ConnectionRejected(404, ((b"content-type", content_type),), b"body"))) == is_shown
+
+
+def test_connection_rejected_shows_no_body_that_is_encoded() -> None:
+    headers = ((b"content-encoding", b"gzip"), (b"content-type", b"text/plain"))
+    assert "body" not in str(ConnectionRejected(404, headers, b"body"))
+
+
+def test_connection_rejected_knows_no_phrase_for_a_status_of_the_servers_own() -> None:
+    assert str(ConnectionRejected(799, None, b"why")).endswith("HTTP status 799: 'why'")
 
 
 # ------------------------------------------------------------------------------------------------ RemoteProtocolError
@@ -227,11 +274,14 @@ def test_a_remote_protocol_error_is_1002_unless_it_says_more() -> None:
         CloseReason(4000, "because"),
         HandshakeError("why"),
         ConnectionFailed("why"),
+        ProxyFailed("why", status_code=407),
+        TLSFailed("why"),
         ConnectionTimeout("why"),
         DisconnectionTimeout("why"),
         ConnectionRejected(404, ((b"a", b"b"),), b"body"),
         ConnectionClosed(CloseReason(1000, None), sent=CloseReason(1001, "x"), initiator="local"),
         LocalProtocolError("why"),
+        PeerSilent(12.5, 20, 10),
         RemoteProtocolError("why", code=1009, status_code=400),
     ],
     ids=lambda value: type(value).__name__,

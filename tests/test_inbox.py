@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
@@ -224,3 +225,94 @@ async def test_whoever_gave_up_a_claim_may_go_before_those_that_wait() -> None:
         for message in ("1", "2", "3"):
             inbox.put(message)
     assert waiting.got == {"b": "1", "a": "2", "c": "3"}
+
+
+# ------------------------------------------------------------------------------------------------------------ in parts
+
+
+def test_parts_take_room_until_they_are_taken_or_left() -> None:
+    inbox = make_inbox(max_bytes=130)
+    parts = inbox.begin_parts()
+    for is_final in (False, True):
+        assert inbox.parts is parts
+        inbox.put_part(b"x" * 50, is_final=is_final)
+    assert not inbox.parts
+    assert facts(inbox) == (True, 0)
+    assert inbox.take_part(parts) == b"x" * 50
+    assert facts(inbox) == (False, 0)
+    inbox.put("y")
+    assert facts(inbox) == (True, 1)
+    inbox.leave_parts(parts)
+    assert facts(inbox) == (False, 1)
+    inbox.clear()
+    assert inbox.has_room(read_ahead=False)
+
+
+def test_clearing_leaves_the_room_of_parts_taken() -> None:
+    inbox = make_inbox(max_bytes=1)
+    parts = inbox.begin_parts()
+    inbox.put_part("x", is_final=True)
+    inbox.put("message")
+    inbox.clear()
+    assert facts(inbox) == (True, 0)
+    inbox.take_part(parts)
+    assert facts(inbox) == (False, 0)
+
+
+def facts(inbox: Inbox) -> tuple[bool, int]:
+    return inbox.is_full, len(inbox)
+
+
+async def test_a_message_in_parts_is_for_the_first_receiver_that_takes_it_so() -> None:
+    inbox = make_inbox()
+    got: list[object] = []
+
+    async def receive(call: Callable[[], Awaitable[object]]) -> None:
+        got.append(await call())
+
+    async with trio.open_nursery() as nursery:
+        for call in (inbox.wait, inbox.wait_in_parts, inbox.wait_in_parts):
+            nursery.start_soon(receive, call)
+            await trio.testing.wait_all_tasks_blocked()
+        assert (inbox.is_next_in_parts, inbox.is_anyone_waiting, len(inbox.part_receivers)) == (
+            False,
+            True,
+            2,
+        )
+        inbox.put("whole")
+        assert state(inbox) == (True, True)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.claim()
+        assert state(inbox) == (False, True)
+        inbox.unclaim()
+        parts = inbox.begin_parts()
+        # One at a time.
+        assert state(inbox) == (False, True)
+        await trio.testing.wait_all_tasks_blocked()
+        assert got == ["whole", parts]
+        inbox.put_part("x", is_final=True)
+        inbox.put("whole too")
+    assert got[2] == "whole too"
+    assert inbox.part_receivers == ()
+    assert state(inbox) == (False, False)
+
+
+def state(inbox: Inbox) -> tuple[bool, bool]:
+    return inbox.is_next_in_parts, inbox.is_anyone_waiting
+
+
+async def test_cancelled_receiver_of_parts_is_passed_over() -> None:
+    inbox = make_inbox()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await inbox.wait_in_parts()
+    assert inbox.part_receivers == ()
+
+
+async def test_failing_wakes_whoever_waits_for_a_part() -> None:
+    inbox = make_inbox()
+    parts = inbox.begin_parts()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parts.wait)
+        await trio.testing.wait_all_tasks_blocked()
+        inbox.fail_receivers(RuntimeError)

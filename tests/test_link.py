@@ -15,6 +15,7 @@ from trio_websocket import CloseReason, ConnectionClosed
 from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket._link import LINGER, Link
 from trio_websocket._options import ConnectionOptions
+from trio_websocket._senders import send_message_in_turn
 from trio_websocket.protocol import Role, Session, SessionState
 
 
@@ -259,7 +260,7 @@ async def test_senders_that_wait_are_served_in_order_and_leave_no_queue() -> Non
     transport.in_flight = 30
     async with trio.open_nursery() as nursery:
         for message in ("1", "2"):
-            nursery.start_soon(link.send_message_in_turn, message)
+            nursery.start_soon(send_message_in_turn, link, message, None)
             await trio.testing.wait_all_tasks_blocked()
         assert link.senders is not None
         transport.in_flight = 0

@@ -9,7 +9,8 @@ import pytest
 
 from trio_websocket._options import ConnectionOptions
 
-NAMES = [field.name for field in dataclasses.fields(ConnectionOptions)]
+NAMES = {field.name for field in dataclasses.fields(ConnectionOptions)}
+NUMBERS = sorted(NAMES - {"compression", "heartbeat"})
 
 
 def test_defaults_are_those_of_the_signatures() -> None:
@@ -20,20 +21,23 @@ def test_defaults_are_those_of_the_signatures() -> None:
         "message_queue_bytes": 2**20,
         "write_backlog": 2**16,
         "max_fragments": 2**16,
+        "max_streamed_size": None,
+        "compression": None,
+        "heartbeat": None,
         "connect_timeout": 60,
         "disconnect_timeout": 60,
     }
 
 
 @pytest.mark.parametrize("value", [-1, -math.inf, math.nan])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_limit_that_is_none_is_refused_by_its_name(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{name}={value!r} is not a number of at least 0"):
         ConnectionOptions(**{name: value})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"receive_buffer_size"}))
-def test_only_the_receive_buffer_size_may_be_none(name: str) -> None:
+@pytest.mark.parametrize("name", sorted({*NUMBERS} - {"receive_buffer_size", "max_streamed_size"}))
+def test_other_limits_may_not_be_none(name: str) -> None:
     with pytest.raises(TypeError):
         ConnectionOptions(**{name: None})  # type: ignore[arg-type]
 

@@ -10,33 +10,56 @@ import pytest
 import trio
 
 import trio_websocket
-from trio_websocket import WebSocketConnection, WebSocketRequest, WebSocketServer
+from trio_websocket import Backoff, WebSocketConnection, WebSocketRequest, WebSocketServer
 
 REQUIRED = inspect.Parameter.empty
 
 H = {"subprotocols": None, "extra_headers": None}
 Q = {"message_queue_size": 1, "max_message_size": 2**20, "receive_buffer_size": 4096}
 TIMEOUTS = {"connect_timeout": 60, "disconnect_timeout": 60}
-NEW = {"message_queue_bytes": 2**20, "write_backlog": 2**16, "max_fragments": 2**16}
+NEW = {
+    "message_queue_bytes": 2**20,
+    "write_backlog": 2**16,
+    "max_fragments": 2**16,
+    "max_streamed_size": None,
+    "compression": None,
+    "heartbeat": None,
+}
+ROUTE = {"proxy": None, "max_redirects": 0, "cookies": None}
 STARTED = {"task_status": trio.TASK_STATUS_IGNORED}
 
 NAMES = {
+    "Backoff",
     "CloseReason",
     "ConnectionClosed",
     "ConnectionFailed",
+    "ConnectionInterrupted",
     "ConnectionRejected",
     "ConnectionTimeout",
     "DisconnectionTimeout",
     "Endpoint",
     "HandshakeError",
+    "TLSFailed",
+    "Heartbeat",
+    "MessageParts",
+    "Outage",
+    "PeerSilent",
+    "PerMessageDeflate",
+    "ProxyFailed",
+    "ReconnectingWebSocket",
     "WebSocketConnection",
     "WebSocketRequest",
     "WebSocketServer",
+    "WebSocketStream",
     "connect_websocket",
     "connect_websocket_url",
+    "is_worth_retrying",
+    "open_reconnecting_websocket_url",
     "open_websocket",
     "open_websocket_url",
+    "run_websocket_url",
     "serve_websocket",
+    "serve_websocket_unix",
     "wrap_client_stream",
     "wrap_server_stream",
 }
@@ -45,16 +68,19 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # name: what may be positional, what is keyword-only
     "open_websocket": (
         {"host": REQUIRED, "port": REQUIRED, "resource": REQUIRED},
-        {"use_ssl": REQUIRED, **H, **Q, **TIMEOUTS, **NEW},
+        {"use_ssl": REQUIRED, **H, **Q, **TIMEOUTS, **NEW, **ROUTE},
     ),
-    "open_websocket_url": ({"url": REQUIRED, "ssl_context": None}, {**H, **Q, **TIMEOUTS, **NEW}),
+    "open_websocket_url": (
+        {"url": REQUIRED, "ssl_context": None},
+        {**H, **Q, **TIMEOUTS, **NEW, **ROUTE},
+    ),
     "connect_websocket": (
         {"nursery": REQUIRED, "host": REQUIRED, "port": REQUIRED, "resource": REQUIRED},
-        {"use_ssl": REQUIRED, **H, **Q, **NEW},
+        {"use_ssl": REQUIRED, **H, **Q, **NEW, **ROUTE},
     ),
     "connect_websocket_url": (
         {"nursery": REQUIRED, "url": REQUIRED, "ssl_context": None},
-        {**H, **Q, **NEW},
+        {**H, **Q, **NEW, **ROUTE},
     ),
     "wrap_client_stream": (
         {"nursery": REQUIRED, "stream": REQUIRED, "host": REQUIRED, "resource": REQUIRED},
@@ -65,20 +91,46 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"handler": REQUIRED, "host": REQUIRED, "port": REQUIRED, "ssl_context": REQUIRED},
         {"handler_nursery": None, **Q, **TIMEOUTS, **NEW, **STARTED},
     ),
+    "serve_websocket_unix": (
+        {"handler": REQUIRED, "path": REQUIRED},
+        {"mode": 0o600, "handler_nursery": None, **Q, **TIMEOUTS, **NEW, **STARTED},
+    ),
     "WebSocketServer": (
         {"handler": REQUIRED, "listeners": REQUIRED},
-        {"handler_nursery": None, **Q, **TIMEOUTS, **NEW},
+        {"ssl_context": None, "handler_nursery": None, **Q, **TIMEOUTS, **NEW},
     ),
+    "run_websocket_url": (
+        {"session": REQUIRED, "url": REQUIRED, "ssl_context": None},
+        {"backoff": Backoff(), "should_retry": None},
+    ),
+    "open_reconnecting_websocket_url": (
+        {"url": REQUIRED, "ssl_context": None},
+        {"on_connect": None, "on_outage": "wait", "backoff": Backoff(), "should_retry": None},
+    ),
+    "ReconnectingWebSocket.aclose": ({"code": 1000, "reason": None}, {}),
+    "ReconnectingWebSocket.get_message": ({}, {}),
+    "ReconnectingWebSocket.ping": ({"payload": None}, {}),
+    "ReconnectingWebSocket.send_message": ({"message": REQUIRED}, {"compress": None}),
+    "ReconnectingWebSocket.wait_connected": ({}, {}),
+    "is_worth_retrying": ({"error": REQUIRED}, {}),
     "Endpoint": ({"address": REQUIRED, "port": REQUIRED, "is_ssl": REQUIRED}, {}),
     "CloseReason": ({"code": REQUIRED, "reason": REQUIRED}, {}),
     "ConnectionClosed": ({"reason": REQUIRED}, {"sent": None, "received": None, "initiator": None}),
+    "ProxyFailed": ({"message": REQUIRED}, {"status_code": None}),
     "ConnectionRejected": ({"status_code": REQUIRED, "headers": REQUIRED, "body": REQUIRED}, {}),
     "WebSocketServer.run": ({}, STARTED),
     "WebSocketRequest.accept": ({}, {"subprotocol": None, "extra_headers": None}),
     "WebSocketRequest.reject": ({"status_code": REQUIRED}, {"extra_headers": None, "body": None}),
-    "WebSocketConnection.send_message": ({"message": REQUIRED}, {}),
-    "WebSocketConnection.send_message_nowait": ({"message": REQUIRED}, {}),
+    "WebSocketConnection.send_message": ({"message": REQUIRED}, {"compress": None}),
+    "WebSocketConnection.send_message_nowait": ({"message": REQUIRED}, {"compress": None}),
     "WebSocketConnection.get_message": ({}, {}),
+    "WebSocketConnection.send_fragments": ({"fragments": REQUIRED}, {"compress": None}),
+    "WebSocketConnection.receive_fragments": ({}, {}),
+    "WebSocketStream": ({"connection": REQUIRED}, {}),
+    "WebSocketStream.send_all": ({"data": REQUIRED}, {}),
+    "WebSocketStream.wait_send_all_might_not_block": ({}, {}),
+    "WebSocketStream.receive_some": ({"max_bytes": None}, {}),
+    "WebSocketStream.aclose": ({}, {}),
     "WebSocketConnection.get_message_nowait": ({}, {}),
     "WebSocketConnection.ping": ({"payload": None}, {}),
     "WebSocketConnection.pong": ({"payload": None}, {}),
@@ -86,12 +138,26 @@ SIGNATURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "WebSocketConnection.wait_closed": ({}, {}),
 }
 
+HANDING_ON = {"open_reconnecting_websocket_url", "run_websocket_url"}
+
 ASYNC = {
+    "WebSocketConnection.send_fragments",
+    "WebSocketStream.aclose",
+    "WebSocketStream.receive_some",
+    "WebSocketStream.send_all",
+    "WebSocketStream.wait_send_all_might_not_block",
+    "run_websocket_url",
+    "ReconnectingWebSocket.aclose",
+    "ReconnectingWebSocket.get_message",
+    "ReconnectingWebSocket.ping",
+    "ReconnectingWebSocket.send_message",
+    "ReconnectingWebSocket.wait_connected",
     "connect_websocket",
     "connect_websocket_url",
     "wrap_client_stream",
     "wrap_server_stream",
     "serve_websocket",
+    "serve_websocket_unix",
     "WebSocketServer.run",
     "WebSocketRequest.accept",
     "WebSocketRequest.reject",
@@ -123,7 +189,10 @@ def test_signature_is_that_of_the_contract(name: str) -> None:
     ]
     positional = {each.name: each.default for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD}
     keyword_only = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
-    assert len(positional) + len(keyword_only) == len(parameters)
+    # The options of `open_websocket_url`, which `ClientOptions` has.
+    others = [each.name for each in parameters if each.kind is each.VAR_KEYWORD]
+    assert others == (["options"] if name in HANDING_ON else [])
+    assert len(positional) + len(keyword_only) + len(others) == len(parameters)
     expected_positional, expected_keyword_only = SIGNATURES[name]
     # The order of what is positional counts.
     assert list(positional.items()) == list(expected_positional.items())
@@ -145,6 +214,8 @@ def test_what_has_to_be_awaited_is_async(name: str) -> None:
         (WebSocketRequest, "headers path proposed_subprotocols local remote"),
         (WebSocketServer, "port listeners"),
         (trio_websocket.CloseReason, "code name reason"),
+        (trio_websocket.Outage, "unconfirmed"),
+        (trio_websocket.ReconnectingWebSocket, "state outages"),
         (trio_websocket.Endpoint, "url"),
     ],
 )

@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Callable
 import trio
 import trio.testing
 from certificates import Certificates
-from fakes import Owner, ValveStream
+from fakes import Owner
 
 from trio_websocket._transports import StreamTransport
 from trio_websocket._transports._tls import TlsTransport
+from trio_websocket.testing import FaultyStream
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
@@ -153,11 +154,11 @@ async def talking_tls(
     owner: TlsOwner | None = None,
     tune: Callable[[ssl.SSLContext], None] = lambda context: None,
     is_owned: bool = True,
-) -> AsyncIterator[tuple[TlsTransport, TlsOwner, TlsPeer, ValveStream]]:
+) -> AsyncIterator[tuple[TlsTransport, TlsOwner, TlsPeer, FaultyStream]]:
     """A transport of ours on `server_side`, established; its owner; the peer; and the valve for what we send."""
     server, client = make_contexts(certificates, version)
     ours, theirs = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
+    valve = FaultyStream(ours)
     mine, other = (server, client) if server_side else (client, server)
     tune(mine)
     transport = TlsTransport(
@@ -178,4 +179,4 @@ async def talking_tls(
         yield transport, owner, peer, valve
         if not is_owned:
             transport.set_owner(owner)
-        valve.open()
+        valve.clear()

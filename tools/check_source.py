@@ -15,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "trio_websocket"
-PUBLIC_MODULES = ["trio_websocket", "trio_websocket.protocol"]
+PUBLIC_MODULES = ["trio_websocket", "trio_websocket.protocol", "trio_websocket.testing"]
 MAX_FILE_LINES = 450
 MAX_FUNCTION_LINES = 40
 

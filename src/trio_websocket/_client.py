@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ssl
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import trio
 
 from trio_websocket._connection import WebSocketConnection, close_decently, close_soon, guard
-from trio_websocket._dial import open_tcp, start_tls
-from trio_websocket._exceptions import ConnectionTimeout, DisconnectionTimeout
+from trio_websocket._dialling import Dialling, Route, to_host, to_url
+from trio_websocket._exceptions import DisconnectionTimeout
 from trio_websocket._opening import ClientOpening
 from trio_websocket._options import (
     CONN_TIMEOUT,
@@ -21,13 +21,15 @@ from trio_websocket._options import (
     MAX_MESSAGE_SIZE,
     MESSAGE_QUEUE_SIZE,
     RECEIVE_BYTES,
+    Compression,
     ConnectionOptions,
     HeaderList,
 )
 from trio_websocket._transports import open_transport
-from trio_websocket.protocol import ClientHandshake
-from trio_websocket.protocol._headers import basic_auth
-from trio_websocket.protocol._url import encode_host, encode_resource, make_host_header, parse_url
+from trio_websocket.protocol import ClientHandshake, Heartbeat
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
 
 __all__ = [
     "connect_websocket",
@@ -36,57 +38,6 @@ __all__ = [
     "open_websocket_url",
     "wrap_client_stream",
 ]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Request:
-    """What to connect to, and what to say there."""
-
-    host: str
-    port: int
-    ssl_context: ssl.SSLContext | None
-    resource: str
-    handshake: ClientHandshake
-
-
-def _request(
-    host: str,
-    port: int,
-    resource: str,
-    use_ssl: bool | ssl.SSLContext,
-    subprotocols: Iterable[str] | None,
-    extra_headers: HeaderList | None,
-) -> _Request:
-    if not isinstance(use_ssl, bool | ssl.SSLContext):
-        raise TypeError(f"use_ssl must be a bool or an SSLContext, not {type(use_ssl).__name__}")
-    if not 0 < port < 65536:
-        raise ValueError(f"port {port} is not between 1 and 65535")
-    context = use_ssl if isinstance(use_ssl, ssl.SSLContext) else None
-    if use_ssl is True:
-        context = ssl.create_default_context()
-    handshake = ClientHandshake(
-        host=make_host_header(host, port, context is not None),
-        resource=resource,
-        subprotocols=subprotocols or (),
-        extra_headers=extra_headers or (),
-    )
-    return _Request(encode_host(host), port, context, encode_resource(resource), handshake)
-
-
-def _request_from_url(
-    url: object,
-    ssl_context: ssl.SSLContext | None,
-    subprotocols: Iterable[str] | None,
-    extra_headers: HeaderList | None,
-) -> _Request:
-    parts = parse_url(url)
-    if ssl_context is not None and not parts.is_secure:
-        raise ValueError("an ssl_context makes no sense for a ws: URL; use wss:")
-    headers = tuple(extra_headers or ())
-    if parts.user_info is not None and not any(name.lower() == b"authorization" for name, _ in headers):
-        headers = (*headers, (b"Authorization", basic_auth(*parts.user_info)))
-    use_ssl = ssl_context or parts.is_secure
-    return _request(parts.host, parts.port, parts.resource, use_ssl, subprotocols, headers)
 
 
 def open_websocket(
@@ -105,6 +56,12 @@ def open_websocket(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
+    proxy: bool | str | None = None,
+    max_redirects: int = 0,
+    cookies: CookieJar | None = None,
 ) -> AbstractAsyncContextManager[WebSocketConnection]:
     """Connect to a server for the length of an `async with` block (RFC 6455 §4.1).
 
@@ -123,13 +80,22 @@ def open_websocket(
         message_queue_bytes: Bytes of received messages that may wait for `get_message`.
         write_backlog: Bytes that may wait for the peer before `send_message` does.
         max_fragments: Frames that a received message may have; the peer gets 1009 for more.
+        max_streamed_size: Bytes that a message may have which `receive_fragments` receives; None: `max_message_size`.
+        compression: True or a `PerMessageDeflate`, or several, to offer compression (RFC 7692); None or False for none.
+        heartbeat: Pings that find out whether the peer is still there; None for none.
+        proxy: The URL of a proxy: `http:`, `https:`, `socks4:`, `socks4a:`, `socks5:` or `socks5h:`, perhaps with user info.
+            True for the one that the environment has; None or False for none.
+        max_redirects: Redirects to follow, never from `wss:` to `ws:`; credentials do not go along to another origin.
+        cookies: A jar whose cookies are sent, and which keeps those that the server sets.
 
     Returns:
         An async context manager that gives the connection. Leaving the block closes it with code 1000.
 
     Raises:
         ValueError: At the call: an argument can't be right.
+        ModuleNotFoundError: At the call: there is a proxy, but not the extra `trio-websocket[proxy]`.
         ConnectionTimeout: On entering: not open within `connect_timeout`.
+        ProxyFailed: On entering: the proxy gives no way to the server.
         ConnectionRejected: On entering: the server answered with another status than 101.
         HandshakeError: On entering: anything else that kept it from opening.
         DisconnectionTimeout: On leaving, if the block itself raised nothing: not closed within `disconnect_timeout`.
@@ -144,10 +110,14 @@ def open_websocket(
         message_queue_bytes=message_queue_bytes,
         write_backlog=write_backlog,
         max_fragments=max_fragments,
+        max_streamed_size=max_streamed_size,
+        compression=compression,
+        heartbeat=heartbeat,
         connect_timeout=connect_timeout,
         disconnect_timeout=disconnect_timeout,
     )
-    return _open(_request(host, port, resource, use_ssl, subprotocols, extra_headers), options)
+    route = Route(proxy, max_redirects, cookies)
+    return _open(to_host(host, port, resource, use_ssl, subprotocols, extra_headers, route, options))
 
 
 def open_websocket_url(
@@ -164,11 +134,17 @@ def open_websocket_url(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
+    proxy: bool | str | None = None,
+    max_redirects: int = 0,
+    cookies: CookieJar | None = None,
 ) -> AbstractAsyncContextManager[WebSocketConnection]:
     """Connect to a URL for the length of an `async with` block (RFC 6455 §3, §4.1).
 
     Args:
-        url: Anything whose `str()` is a `ws:` or `wss:` URL. User info is sent as Basic authentication, a fragment is
+        url: Anything whose `str()` is a `ws:` or `wss:` URL, or `ws+unix:///path.sock:/resource` for a Unix socket. User info is sent as Basic authentication, a fragment is
             dropped, and what is not ASCII is encoded.
         ssl_context: For `wss:`, in place of Python's default context.
 
@@ -184,10 +160,14 @@ def open_websocket_url(
         message_queue_bytes=message_queue_bytes,
         write_backlog=write_backlog,
         max_fragments=max_fragments,
+        max_streamed_size=max_streamed_size,
+        compression=compression,
+        heartbeat=heartbeat,
         connect_timeout=connect_timeout,
         disconnect_timeout=disconnect_timeout,
     )
-    return _open(_request_from_url(url, ssl_context, subprotocols, extra_headers), options)
+    route = Route(proxy, max_redirects, cookies)
+    return _open(to_url(url, ssl_context, subprotocols, extra_headers, route, options))
 
 
 async def connect_websocket(
@@ -205,6 +185,12 @@ async def connect_websocket(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
+    proxy: bool | str | None = None,
+    max_redirects: int = 0,
+    cookies: CookieJar | None = None,
 ) -> WebSocketConnection:
     """Connect to a server for as long as you like; `open_websocket` is simpler.
 
@@ -229,9 +215,13 @@ async def connect_websocket(
         message_queue_bytes=message_queue_bytes,
         write_backlog=write_backlog,
         max_fragments=max_fragments,
+        max_streamed_size=max_streamed_size,
+        compression=compression,
+        heartbeat=heartbeat,
     )
-    request = _request(host, port, resource, use_ssl, subprotocols, extra_headers)
-    return await _guarded(nursery, await _connect(request, options))
+    route = Route(proxy, max_redirects, cookies)
+    dialling = to_host(host, port, resource, use_ssl, subprotocols, extra_headers, route, options)
+    return await _guarded(nursery, await dialling.connect())
 
 
 async def connect_websocket_url(
@@ -247,6 +237,12 @@ async def connect_websocket_url(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
+    proxy: bool | str | None = None,
+    max_redirects: int = 0,
+    cookies: CookieJar | None = None,
 ) -> WebSocketConnection:
     """Connect to a URL for as long as you like: `connect_websocket` with the URL of `open_websocket_url`."""
     options = ConnectionOptions(
@@ -256,9 +252,13 @@ async def connect_websocket_url(
         message_queue_bytes=message_queue_bytes,
         write_backlog=write_backlog,
         max_fragments=max_fragments,
+        max_streamed_size=max_streamed_size,
+        compression=compression,
+        heartbeat=heartbeat,
     )
-    request = _request_from_url(url, ssl_context, subprotocols, extra_headers)
-    return await _guarded(nursery, await _connect(request, options))
+    route = Route(proxy, max_redirects, cookies)
+    dialling = to_url(url, ssl_context, subprotocols, extra_headers, route, options)
+    return await _guarded(nursery, await dialling.connect())
 
 
 @trio.lowlevel.enable_ki_protection
@@ -276,6 +276,9 @@ async def wrap_client_stream(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
 ) -> WebSocketConnection:
     """Open a connection over a stream of yours: any `trio.abc.Stream`.
 
@@ -300,22 +303,19 @@ async def wrap_client_stream(
         message_queue_bytes=message_queue_bytes,
         write_backlog=write_backlog,
         max_fragments=max_fragments,
+        max_streamed_size=max_streamed_size,
+        compression=compression,
+        heartbeat=heartbeat,
     )
     handshake = ClientHandshake(
-        host=host, resource=resource, subprotocols=subprotocols or (), extra_headers=extra_headers or ()
+        host=host,
+        resource=resource,
+        subprotocols=subprotocols or (),
+        extra_headers=extra_headers or (),
+        compression=compression,
     )
     opening = ClientOpening(open_transport(stream, options.receive_size), handshake, options)
     return await _guarded(nursery, await opening.connect(resource))
-
-
-@trio.lowlevel.enable_ki_protection
-async def _connect(request: _Request, options: ConnectionOptions) -> WebSocketConnection:
-    # From hand to hand without a checkpoint: whoever waits closes what it has, if cancelled.
-    stream = await open_tcp(request.host, request.port)
-    transport = open_transport(stream, options.receive_size)
-    if request.ssl_context is not None:
-        transport = await start_tls(transport, request.host, request.port, request.ssl_context)
-    return await ClientOpening(transport, request.handshake, options).connect(request.resource)
 
 
 async def _guarded(nursery: trio.Nursery, connection: WebSocketConnection) -> WebSocketConnection:
@@ -329,15 +329,13 @@ async def _guarded(nursery: trio.Nursery, connection: WebSocketConnection) -> We
 
 
 @asynccontextmanager
-async def _open(request: _Request, options: ConnectionOptions) -> AsyncIterator[WebSocketConnection]:
+async def _open(dialling: Dialling) -> AsyncIterator[WebSocketConnection]:
+    options = dialling.options
     try:
         with trio.fail_after(options.connect_timeout):
-            connection = await _connect(request, options)
+            connection = await dialling.connect()
     except trio.TooSlowError as error:
-        raise ConnectionTimeout(
-            f"no WebSocket connection to {request.host} port {request.port}"
-            f" within connect_timeout={options.connect_timeout} seconds"
-        ) from error
+        raise dialling.timed_out() from error
     try:
         yield connection
     except BaseException:

@@ -8,6 +8,8 @@ has done is either nothing or all of it. The same goes for Ctrl-C, which Trio de
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterable, Iterable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
 import trio
@@ -16,12 +18,14 @@ from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import CloseReason, ConnectionClosed
 from trio_websocket._kernel import Buffer
 from trio_websocket._link import Link
+from trio_websocket._senders import MESSAGE_TYPES, not_a_message, send_message_in_turn
+from trio_websocket._streaming import MessageParts, PartsReceiver, send_in_fragments
 from trio_websocket._turns import CALLS_A_TURN, turns_of_this_run
-from trio_websocket.protocol import Headers, Message, Role
+from trio_websocket.protocol import Headers, Message, PerMessageDeflate, Role
 from trio_websocket.protocol._close import describable_close
 from trio_websocket.protocol._frames import check_control_payload
 
-__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_decently", "close_soon", "guard"]
+__all__ = ["CANCEL_GRACE", "NORMAL_CODES", "WebSocketConnection", "close_decently", "close_soon", "guard"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -29,9 +33,7 @@ logger = logging.getLogger("trio-websocket")
 CANCEL_GRACE = 2.0
 
 # RFC 6455 §7.4.1; 1005 is a close frame without a code, as browsers send it by default.
-_NORMAL = frozenset({1000, 1001, 1005})
-
-_MESSAGE_TYPES = (str, bytes, bytearray, memoryview)
+NORMAL_CODES = frozenset({1000, 1001, 1005})
 
 
 class WebSocketConnection(trio.abc.AsyncResource):
@@ -46,10 +48,19 @@ class WebSocketConnection(trio.abc.AsyncResource):
     queue filled past that number, up to `message_queue_bytes`.
     """
 
-    def __init__(self, link: Link, *, path: str, subprotocol: str | None, handshake_headers: Headers) -> None:
+    def __init__(
+        self,
+        link: Link,
+        *,
+        path: str,
+        subprotocol: str | None,
+        compression: PerMessageDeflate | None = None,
+        handshake_headers: Headers,
+    ) -> None:
         self._link = link
         self._path = path
         self._subprotocol = subprotocol
+        self._compression = compression
         self._handshake_headers = handshake_headers
         self._turns = turns_of_this_run()
         self._close_timed_out = False
@@ -104,19 +115,24 @@ class WebSocketConnection(trio.abc.AsyncResource):
         return self._subprotocol
 
     @property
+    def compression(self) -> PerMessageDeflate | None:
+        """What both ends agreed on for compression, with a number for each window, or None (RFC 7692)."""
+        return self._compression
+
+    @property
     def handshake_headers(self) -> Headers:
         """The headers that the peer sent in the opening handshake: pairs of bytes, lower-case names."""
         return self._handshake_headers
 
     @property
     def latency(self) -> float | None:
-        """Seconds between the latest answered ping and its pong, or None before the first."""
+        """Seconds between the latest answered ping, yours or a heartbeat's, and its pong; None before the first."""
         return self._link.latency
 
     # ---------------------------------------------------------------------------------------------------- sending
 
     @trio.lowlevel.enable_ki_protection
-    async def send_message(self, message: Message) -> None:
+    async def send_message(self, message: Message, *, compress: bool | None = None) -> None:
         """Send a message: `str` as text, bytes-like data as binary (RFC 6455 §5.6).
 
         Waits while more than `write_backlog` bytes wait for the peer. When it returns, the message was handed over as a
@@ -124,6 +140,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
         Args:
             message: Of any size; a `bytearray` or `memoryview` must not change before this returns.
+            compress: Where compression was agreed on: False to send it as it is, True to compress it, None to do that from the
+                agreed threshold on.
 
         Raises:
             ValueError: `message` is of another type, or text that has no UTF-8 form.
@@ -133,33 +151,56 @@ class WebSocketConnection(trio.abc.AsyncResource):
         the order in which they came.
         """
         link = self._link
-        if not isinstance(message, _MESSAGE_TYPES):
-            raise _not_a_message(message)
+        if not isinstance(message, MESSAGE_TYPES):
+            raise not_a_message(message)
         if not link.session.is_open:
             raise link.make_closed()
         await trio.lowlevel.checkpoint_if_cancelled()
         if link.senders is None and link.transport.backlog <= link.options.write_backlog:
-            link.send_message(message)
+            link.send_message(message, compress)
         else:
-            await link.send_message_in_turn(message)
+            await send_message_in_turn(link, message, compress)
         if self._turns.is_due():
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     @trio.lowlevel.enable_ki_protection
-    def send_message_nowait(self, message: Message) -> None:
-        """Send a message if it need not wait.
+    def send_message_nowait(self, message: Message, *, compress: bool | None = None) -> None:
+        """Send a message if it need not wait; the arguments are those of `send_message`.
 
         Raises:
             trio.WouldBlock: More than `write_backlog` bytes wait for the peer, or another task waits to send.
             ValueError: As `send_message`.
             ConnectionClosed: The connection is closed or closing.
         """
-        if not isinstance(message, _MESSAGE_TYPES):
-            raise _not_a_message(message)
+        if not isinstance(message, MESSAGE_TYPES):
+            raise not_a_message(message)
         self._check_open()
         if self._link.senders is not None or not self._link.has_room_to_send():
             raise trio.WouldBlock
-        self._link.send_message(message)
+        self._link.send_message(message, compress)
+
+    @trio.lowlevel.enable_ki_protection
+    async def send_fragments(
+        self, fragments: Iterable[Message] | AsyncIterable[Message], *, compress: bool | None = None
+    ) -> None:
+        """Send one message in parts, each as it comes, if no more than `write_backlog` bytes wait for the peer (RFC 6455 §5.4).
+
+        From the first part to the last, the messages of other tasks wait; pings, pongs and a close don't.
+
+        Args:
+            fragments: At least one part: all of them `str` for a text message, or all bytes-like for a binary one.
+            compress: As for `send_message`, but None stands for True.
+
+        Raises:
+            ValueError: There are no parts, or one is of another type, or text that has no UTF-8 form.
+            ConnectionClosed: The connection is closed or closing, as the next part finds.
+
+        Cancelling is safe before the first part is sent. After that, if the call is cancelled, a part is wrong or `fragments`
+        raises, the connection ends at once with 1011, as nobody could finish the message. Several tasks may send.
+        """
+        if not self._link.session.is_open:
+            raise self._link.make_closed()
+        await send_in_fragments(self._link, fragments, compress, self._turns)
 
     @trio.lowlevel.enable_ki_protection
     async def ping(self, payload: Buffer | None = None) -> float:
@@ -246,6 +287,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
             if self._turns.is_due():
                 await trio.lowlevel.cancel_shielded_checkpoint()
             return message
+        if link.session.is_oversize:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            link.refuse_message()
         if not link.session.is_open:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise link.make_closed()
@@ -266,9 +310,24 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """
         if self._link.inbox:
             return self._link.take()
+        if self._link.session.is_oversize:
+            self._link.refuse_message()
         if self.closed is not None:
             raise self._link.make_closed()
         raise trio.WouldBlock
+
+    def receive_fragments(self) -> AbstractAsyncContextManager[MessageParts]:
+        """Receive one message in parts: `async with ws.receive_fragments() as parts:`, and in it `async for part in parts:`.
+
+        Entering waits for a message to begin, in one line with those that call `get_message`. The message may have up to
+        `max_streamed_size` bytes. Leaving does not wait: the rest of the message is dropped as it comes.
+
+        Raises:
+            ConnectionClosed: On entering, as `get_message`; in the block, after the last part that came.
+
+        Cancelling is safe: while nobody enters, no message is lost. Several tasks may receive, each its own message.
+        """
+        return PartsReceiver(self._link, self._turns)
 
     def __aiter__(self) -> WebSocketConnection:
         """Receive messages until the connection closes."""
@@ -285,7 +344,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         try:
             return await self.get_message()
         except ConnectionClosed as error:
-            if error.reason is not None and error.reason.code in _NORMAL:
+            if error.reason is not None and error.reason.code in NORMAL_CODES:
                 raise StopAsyncIteration from None
             raise
 
@@ -386,8 +445,3 @@ async def guard(connection: WebSocketConnection) -> None:
     finally:
         # Only a cancellation finds it open here, and goes on behind this.
         await close_decently(connection, 1001, "cancelled")
-
-
-def _not_a_message(message: object) -> ValueError:
-    # ValueError, as the predecessor has it.
-    return ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")

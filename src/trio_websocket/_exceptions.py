@@ -5,10 +5,14 @@
     Exception
     ├── HandshakeError               the connection could not be opened
     │   ├── ConnectionFailed         ... as there is no way to the server; an OSError, too
+    │   │   └── ProxyFailed          ... or none through the proxy
     │   ├── ConnectionTimeout        ... within `connect_timeout`
+    │   ├── TLSFailed                ... as the two sides do not agree about TLS, such as a certificate
     │   ├── ConnectionRejected       ... as the server answered with another status than 101
     │   └── DisconnectionTimeout     the peer did not answer our close within `disconnect_timeout`
     ├── ConnectionClosed             the connection is closed, or closed while the call waited
+    ├── ConnectionInterrupted        there is no connection just now, but one is being sought
+    ├── PeerSilent                   only as the cause of ConnectionClosed: the heartbeat found nobody there
     └── ProtocolError                only from `trio_websocket.protocol`, or as the cause of the above
         ├── LocalProtocolError       the caller asked for what RFC 6455 forbids
         └── RemoteProtocolError      the peer broke a rule, or went over a limit
@@ -18,19 +22,25 @@ Caller's mistakes are ValueError, TypeError or RuntimeError as everywhere in Pyt
 
 from __future__ import annotations
 
+import http
+import re
 from typing import Literal
 
 __all__ = [
     "CloseReason",
     "ConnectionClosed",
     "ConnectionFailed",
+    "ConnectionInterrupted",
     "ConnectionRejected",
     "ConnectionTimeout",
     "DisconnectionTimeout",
     "HandshakeError",
     "LocalProtocolError",
+    "PeerSilent",
     "ProtocolError",
+    "ProxyFailed",
     "RemoteProtocolError",
+    "TLSFailed",
 ]
 
 # RFC 6455 §7.4.1, and the IANA registry of WebSocket close codes for 1012-1014.
@@ -50,6 +60,11 @@ _NAMES = {
     1013: "TRY_AGAIN_LATER",
     1015: "TLS_HANDSHAKE_FAILED",
 }
+
+
+# What a rejection's message shows of its body, in characters, if it is of a type that people can read.
+_SHOWN_BODY = 200
+_READABLE = re.compile(rb"text/|application/([^;]*\+)?(json|xml)\b", re.IGNORECASE)
 
 
 class CloseReason:
@@ -105,11 +120,39 @@ class CloseReason:
 
 
 class HandshakeError(Exception):
-    """The connection could not be opened; the message says what failed, `__cause__` has the error behind it."""
+    """The connection could not be opened; the message says what failed, `__cause__` has the error behind it.
+
+    Attributes:
+        earlier_errors: What went wrong before it, if the library had tried more than once: the oldest first.
+        history: The URLs that redirected before it, in their order and without user info.
+    """
+
+    earlier_errors: tuple[Exception, ...] = ()
+    history: tuple[str, ...] = ()
 
 
 class ConnectionFailed(HandshakeError, OSError):
     """There is no way to the server: an unknown name, a refused or unreachable address. An `OSError` is the cause."""
+
+
+class ProxyFailed(ConnectionFailed):
+    """The proxy cannot be reached, or gives no way to the server.
+
+    Args:
+        message: What it did.
+        status_code: The HTTP status that it answered CONNECT with, such as 407 for want of a password, or None.
+    """
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class TLSFailed(HandshakeError):
+    """The two sides do not agree about TLS: a certificate is not trusted, or there is no TLS at all at the other end.
+
+    Trying again would not help. A connection that is merely lost while TLS begins is none of these.
+    """
 
 
 class ConnectionTimeout(HandshakeError):
@@ -122,6 +165,8 @@ class DisconnectionTimeout(HandshakeError):
 
 class ConnectionRejected(HandshakeError):
     """The server answered the opening handshake with another status than 101 (RFC 6455 §4.1).
+
+    Its text has the beginning of the body, escaped, if that is text.
 
     Args:
         status_code: The HTTP status.
@@ -142,10 +187,21 @@ class ConnectionRejected(HandshakeError):
 
     def __str__(self) -> str:
         text = f"the server rejected the connection with HTTP status {self.status_code}"
-        if self.body:
-            shown = self.body[:200].decode("utf-8", "replace").strip()
-            text += f": {shown!a}" + ("..." if len(self.body) > 200 else "")
+        try:
+            text += f" {http.HTTPStatus(self.status_code).phrase}"
+        except ValueError:
+            # A status of the server's own.
+            pass
+        body = self._readable_body()
+        if body:
+            text += f": {body[:_SHOWN_BODY]!r}" + ("..." if len(body) > _SHOWN_BODY else "")
         return text
+
+    def _readable_body(self) -> str:
+        headers = dict(self.headers or ())
+        if b"content-encoding" in headers or not _READABLE.match(headers.get(b"content-type", b"text/")):
+            return ""
+        return (self.body or b"").decode("utf-8", "replace").strip()
 
 
 class ConnectionClosed(Exception):
@@ -158,6 +214,9 @@ class ConnectionClosed(Exception):
         sent: What our close frame said, or None if none was sent.
         received: What the peer's close frame said, or None if none came.
         initiator: Who closed first: `"local"`, `"remote"`, or None if the network did.
+
+    Attributes:
+        earlier_errors: What went wrong before it, if the library had connected more than once: the oldest first.
     """
 
     # On the class, so that a subclass whose __init__ never calls ours has them too.
@@ -165,6 +224,7 @@ class ConnectionClosed(Exception):
     sent: CloseReason | None = None
     received: CloseReason | None = None
     initiator: Literal["local", "remote"] | None = None
+    earlier_errors: tuple[Exception, ...] = ()
 
     def __init__(
         self,
@@ -182,6 +242,35 @@ class ConnectionClosed(Exception):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}<{self.reason}>"
+
+
+class ConnectionInterrupted(Exception):
+    """There is no connection just now, but one is being sought; `__cause__` ended the last one.
+
+    Only calls on a `ReconnectingWebSocket` with `on_outage="raise"` raise it.
+    """
+
+
+class PeerSilent(Exception):
+    """The cause of a `ConnectionClosed` with code 1006: after a heartbeat's ping, nothing came from the peer in time.
+
+    Args:
+        silence: Seconds since that ping without a byte.
+        interval: The heartbeat's seconds between two pings.
+        timeout: The heartbeat's seconds for a sign of life.
+    """
+
+    def __init__(self, silence: float, interval: float, timeout: float) -> None:
+        super().__init__(silence, interval, timeout)
+        self.silence = silence
+        self.interval = interval
+        self.timeout = timeout
+
+    def __str__(self) -> str:
+        return (
+            f"nothing came from the peer in the {self.silence:.6g} seconds after a ping"
+            f" (heartbeat: interval={self.interval!r}, timeout={self.timeout!r})"
+        )
 
 
 class ProtocolError(Exception):

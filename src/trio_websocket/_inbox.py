@@ -12,25 +12,15 @@ from typing import Any
 import outcome
 import trio
 
+from trio_websocket._parts import PartQueue
+
 __all__ = ["Inbox"]
 
 # Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
 _NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
 
-# Trio asks no more of an outcome than to be unwrapped; its signature says more.
+# What a task is woken with need not be an outcome: Trio hands it on, and only we look at it.
 _reschedule: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
-
-
-class _Delivery:
-    """As much of an `outcome.Value` as Trio needs, at a fraction of its cost."""
-
-    __slots__ = ("_message",)
-
-    def __init__(self, message: str | bytes) -> None:
-        self._message = message
-
-    def unwrap(self) -> str | bytes:
-        return self._message
 
 
 def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
@@ -44,11 +34,14 @@ def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
 class Inbox:
     """A queue of messages, bounded in their number and in the memory that they take.
 
-    The bounds hold by agreement: whoever puts messages in looks at `is_full`, or asks `has_room`, first.
+    The bounds hold by agreement: whoever puts messages in looks at `is_full`, or asks `has_room`, first. What waits of a
+    message that somebody takes in parts is counted, too. While such a message comes, no other can wait.
 
     Attributes:
         messages: Those that wait, in their order; only to be looked at.
         receivers: The tasks that wait, in the order in which they came.
+        part_receivers: Those of them that take a message in parts.
+        parts: The message that comes in parts now, or None.
         is_full: Whether there is no room for another message.
         is_claimed: Whether the next message will be kept for who called `claim`.
 
@@ -67,6 +60,8 @@ class Inbox:
         "is_claimed",
         "is_full",
         "messages",
+        "part_receivers",
+        "parts",
         "receivers",
     )
 
@@ -80,6 +75,8 @@ class Inbox:
         self._claimed: str | bytes | None = None
         # Invariant: empty while a message waits.
         self.receivers: list[trio.lowlevel.Task] = []
+        self.part_receivers: tuple[trio.lowlevel.Task, ...] = ()
+        self.parts: PartQueue | None = None
         self._trap: object = None
         self._trapped: trio.lowlevel.Task | None = None  # the receiver that waits with `_trap`
 
@@ -98,7 +95,7 @@ class Inbox:
             return
         if self.receivers:
             # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
-            _reschedule(self.receivers.pop(0), _Delivery(message))
+            _reschedule(self.receivers.pop(0), message)
             return
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
@@ -117,6 +114,31 @@ class Inbox:
         self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
         return message
 
+    def put_part(self, part: str | bytes, *, is_final: bool) -> None:
+        """Keep a part of the message that comes in parts."""
+        assert self.parts is not None
+        self._add(self.parts.put(part, is_final=is_final))
+        if is_final:
+            self.parts = None
+
+    def take_part(self, parts: PartQueue) -> str | bytes:
+        """Take the oldest part of a message.
+
+        Raises:
+            IndexError: There is none.
+        """
+        part = parts.parts.popleft()
+        self._add(-sys.getsizeof(part))
+        return part
+
+    def leave_parts(self, parts: PartQueue) -> None:
+        """Drop what waits of a message, and whatever is still to come of it."""
+        self._add(-parts.leave())
+
+    def _add(self, size: int) -> None:
+        self._bytes += size
+        self.is_full = not self.has_room(read_ahead=False)
+
     @types.coroutine
     def wait(self, *, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
         """Wait for a message, first come, first served. Cancelling is safe: no message is lost.
@@ -133,8 +155,40 @@ class Inbox:
             trap = self._trap = self._trap or _make_trap(self._withdraw_trapped)
             self._trapped = task
             self.receivers.append(task)
-        message: str | bytes = (yield trap).unwrap()
+        delivered = yield trap
+        if isinstance(delivered, outcome.Error):
+            # We were cancelled, or the connection is closed.
+            delivered.unwrap()
+        message: str | bytes = delivered
         return message
+
+    async def wait_in_parts(self) -> str | bytes | PartQueue:
+        """As `wait`, but take the message in parts if it has not come whole."""
+        task = trio.lowlevel.current_task()
+        self.part_receivers += (task,)
+        try:
+            return await self.wait()
+        finally:
+            self.part_receivers = tuple(each for each in self.part_receivers if each is not task)
+
+    @property
+    def is_next_in_parts(self) -> bool:
+        """Whether the next message may be given in parts: it goes to a receiver that takes it so."""
+        if not self.receivers or self.is_claimed or self.parts is not None:
+            return False
+        return self.receivers[0] in self.part_receivers
+
+    @property
+    def is_anyone_waiting(self) -> bool:
+        """Whether the next message has a receiver already."""
+        return self.is_claimed or bool(self.receivers)
+
+    def begin_parts(self) -> PartQueue:
+        """Have the message that comes given in parts, to the receiver that waits longest, or to who calls."""
+        parts = self.parts = PartQueue()
+        if self.receivers:
+            _reschedule(self.receivers.pop(0), parts)
+        return parts
 
     def _withdraw(self, task: trio.lowlevel.Task, _: Callable[[], object]) -> trio.lowlevel.Abort:
         self.receivers.remove(task)
@@ -168,13 +222,14 @@ class Inbox:
 
     def clear(self) -> None:
         """Drop what waits."""
-        self.messages = _NO_MESSAGES
-        self._bytes = 0
-        self.is_full = False
+        dropped, self.messages = self.messages, _NO_MESSAGES
+        self._add(-sum(map(sys.getsizeof, dropped)))
 
     def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
         """Let every waiting receiver raise an error of its own."""
         while self.receivers:
             _reschedule(self.receivers.pop(0), outcome.Error(make_error()))
+        if self.parts is not None:
+            self.parts.wake()
         # Nobody waits any more, and the trap knows us: together they would be the garbage collector's.
         self._trap = self._trapped = None

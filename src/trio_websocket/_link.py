@@ -17,6 +17,7 @@ from collections.abc import Callable
 import trio
 
 from trio_websocket._exceptions import ConnectionClosed, RemoteProtocolError
+from trio_websocket._heartbeats import end_heartbeat
 from trio_websocket._inbox import Inbox
 from trio_websocket._kernel import Buffer
 from trio_websocket._options import ConnectionOptions
@@ -27,6 +28,7 @@ from trio_websocket.protocol import (
     BinaryReceived,
     Event,
     Message,
+    PartReceived,
     PongReceived,
     Role,
     Session,
@@ -84,7 +86,7 @@ class Link:
         self.transport: Transport = transport
         self.session: Session = session
         # Writing.
-        self.senders: trio.StrictFIFOLock | None = None  # held by whoever waits for room first
+        self.senders: trio.StrictFIFOLock | None = None  # held by who waits for room first, or sends in parts
         self._is_holding_pongs = False
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
@@ -134,9 +136,9 @@ class Link:
         if not self.is_open:
             raise self.make_closed()
 
-    def send_message(self, message: Message) -> None:
-        """Hand a message over, whole."""
-        data = self.session.message_to_send(message)
+    def send_message(self, message: Message, compress: bool | None = None) -> None:
+        """Hand a message over, whole: compressed, if at all, in the step that hands it over."""
+        data = self.session.message_to_send(message, compress)
         if data is None:
             self.flush()
         else:
@@ -145,22 +147,10 @@ class Link:
             if self._is_holding_pongs or transport.backlog > self.options.write_backlog:
                 self._check_backlog()
 
-    async def send_message_in_turn(self, message: Message) -> None:
-        """Wait for room, after those that wait already, and then hand a message over.
-
-        Raises:
-            ConnectionClosed: The connection is closed or closing. Cancelling is safe: nothing was sent.
-        """
-        lock = self.senders
-        if lock is None:
-            lock = self.senders = trio.StrictFIFOLock()
-        try:
-            async with lock:
-                await self.wait_room_to_send()
-                self.send_message(message)
-        finally:
-            if not lock.statistics().tasks_waiting and not lock.locked():
-                self.senders = None
+    def send_fragment(self, data: Message, compress: bool | None, *, is_final: bool) -> None:
+        """Hand one part of a message over, in the turn of who calls."""
+        self.session.send_fragment(data, is_final=is_final, compress=compress)
+        self.flush()
 
     def flush(self) -> None:
         """Hand over what the session has to send."""
@@ -216,6 +206,19 @@ class Link:
             session.receive_data(data)
         self.pull()
 
+    def receive_from(self, fd: int, buffer: memoryview) -> int:
+        """In place of `data_received`: take in what a socket has."""
+        inbox = self.inbox
+        is_awaited = bool(inbox.receivers) or inbox.is_claimed
+        size, message, is_more = self.session.receive_from(fd, buffer)
+        if message is not None:
+            inbox.put(message)
+            if is_awaited and not is_more:
+                return size
+        if size:
+            self.pull()
+        return size
+
     def eof_received(self) -> None:
         """Take in that the peer sends no more."""
         self.session.receive_eof()
@@ -230,11 +233,16 @@ class Link:
         """Take in that the transport is gone."""
         if not self._is_ending:
             self._cause = self._cause or error
+        if self.options.heartbeat is not None:
+            end_heartbeat(self)
+        self._take_end()
+        self.lost.set()
+
+    def _take_end(self) -> None:
         self._is_pull_due = True  # all of it now: there is no later
         self.eof_received()
         while not self._is_ending:
             self.pull()
-        self.lost.set()
 
     def pull(self) -> None:
         """Take events out of the session while the inbox has room, and answer them."""
@@ -267,7 +275,10 @@ class Link:
             if event is NEED_DATA:
                 if session.is_behind:
                     break
-                self.transport.resume_reading()
+                if (inbox.part_receivers or session.is_oversize) and self._decide():
+                    continue
+                if not session.is_oversize:
+                    self.transport.resume_reading()
                 return False
             self._handle(event)
             has_events = True
@@ -323,21 +334,64 @@ class Link:
         self.pull()
         return message
 
+    def refuse_message(self) -> None:
+        """End the connection for a message that is too large for who asks for it."""
+        self.session.refuse_message()
+        self.pull()
+
+    def _decide(self) -> bool:
+        """Let the message that has begun be given in parts, or refuse it; whether either was done."""
+        session, inbox = self.session, self.inbox
+        if inbox.is_next_in_parts and session.stream_message():
+            inbox.begin_parts()
+            return True
+        if not session.is_oversize:
+            return False
+        if not session.is_open:
+            # It is dropped part by part.
+            return session.stream_message()
+        if inbox.is_anyone_waiting:
+            session.refuse_message()
+            return True
+        self.transport.pause_reading()
+        return False
+
     def _may_overfill(self) -> bool:
         # After our close frame everything is dropped; before an end of file, everything is in memory already.
         if self._is_at_eof or not self.session.is_open:
             return True
         # A pong may stand behind messages, so a waiting ping lifts the bound on their number.
-        return len(self.pings) > 0 and self.inbox.has_room(read_ahead=True)
+        return self.pings.are_awaited and self.inbox.has_room(read_ahead=True)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, TextReceived | BinaryReceived):
             # After our close frame, what the peer still has to say is dropped.
             if self.is_open:
                 self.inbox.put(event.data)
+        elif isinstance(event, PartReceived):
+            if self.is_open:
+                self.inbox.put_part(event.data, is_final=event.is_final)
         elif isinstance(event, PongReceived):
             latency = self.pings.receive_pong(event.payload)
             self.latency = latency if latency is not None else self.latency
+
+    # -------------------------------------------------------------------------------------------------- liveness
+
+    def send_heartbeat(self, *, is_ping: bool) -> None:
+        """Send a ping for which nobody waits, or a pong that nobody asked for."""
+        if is_ping:
+            payload = self.pings.new_payload()
+            self.session.send_ping(payload)
+            self.pings.add_heartbeat(payload)
+        else:
+            self.session.send_pong()
+        self.flush()
+
+    def drop(self, cause: Exception) -> None:
+        """End the connection now, and let everyone know: nothing of the peer's is waited for."""
+        self._cause = self._cause or cause
+        self.transport.abort()
+        self._take_end()
 
     # --------------------------------------------------------------------------------------------------- closing
 
@@ -353,6 +407,12 @@ class Link:
         self._wake_all()
         self.flush()
         self.pull()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Send our close frame and end the connection, without an answer: what is wrong can't be mended."""
+        self.session.fail(code, reason)
+        self.inbox.clear()
+        self._end()
 
     async def abort(self, cause: Exception) -> None:
         """Drop the connection. Not cancellable, and prompt."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Callable
 from typing import Generic, NoReturn, TypeVar
 
 import trio
 
 from trio_websocket._connection import WebSocketConnection
-from trio_websocket._exceptions import ConnectionRejected, HandshakeError, RemoteProtocolError
+from trio_websocket._exceptions import ConnectionRejected, HandshakeError, RemoteProtocolError, TLSFailed
+from trio_websocket._heartbeats import begin_heartbeat
 from trio_websocket._kernel import Buffer
 from trio_websocket._link import LINGER, PULL_BUDGET, Link
 from trio_websocket._options import ConnectionOptions, HeaderList
-from trio_websocket._transports import Transport
+from trio_websocket._transports import Transport, explain_tls
 from trio_websocket.protocol import (
     NEED_DATA,
     ClientHandshake,
@@ -50,6 +52,8 @@ class _Opening(Generic[_Handshake]):
     Attributes:
         has_ended: Whether the peer has gone.
     """
+
+    _peer: str
 
     def __init__(self, transport: Transport, handshake: _Handshake, options: ConnectionOptions) -> None:
         self._handshake: _Handshake = handshake
@@ -112,12 +116,17 @@ class _Opening(Generic[_Handshake]):
 
     def _fail(self, error: RemoteProtocolError) -> NoReturn:
         """Raise what a caller sees of a handshake that went wrong."""
-        if self._error is not None:
-            raise HandshakeError(f"{error}: {self._error.__cause__ or self._error}") from self._error
-        raise HandshakeError(str(error)) from error
+        if self._error is None:
+            raise HandshakeError(str(error)) from error
+        # Trio wraps what its streams fail with.
+        lost = self._error.__cause__ or self._error
+        if isinstance(lost, ssl.SSLError) and not isinstance(lost, ssl.SSLEOFError):
+            # RFC 8446 §4.4.2.4: a client that TLS 1.3 has let in may still hear that its certificate is not good enough.
+            raise TLSFailed(f"TLS handshake failed: {explain_tls(lost, self._peer)}") from lost
+        raise HandshakeError(f"{error}: {lost}") from self._error
 
     def _hand_over(
-        self, role: Role, *, path: str, subprotocol: str | None, headers: Headers
+        self, role: Role, completed: HandshakeCompleted, *, path: str, headers: Headers
     ) -> WebSocketConnection:
         """Give the transport to a connection, with all that was received behind the handshake."""
         options = self._options
@@ -125,10 +134,18 @@ class _Opening(Generic[_Handshake]):
             role,
             max_message_size=options.max_message_size,
             max_fragments=options.max_fragments,
+            max_streamed_size=options.max_streamed_size,
+            compression=completed.compression,
             fragments_at_once=PULL_BUDGET,
         )
         link = Link(self.transport, session, options)
-        connection = WebSocketConnection(link, path=path, subprotocol=subprotocol, handshake_headers=headers)
+        connection = WebSocketConnection(
+            link,
+            path=path,
+            subprotocol=completed.subprotocol,
+            compression=completed.compression,
+            handshake_headers=headers,
+        )
         self._is_over = True
         self._wake()
         self.transport.set_owner(link)
@@ -138,6 +155,8 @@ class _Opening(Generic[_Handshake]):
             link.connection_lost(self._error)
         elif self.has_ended:
             link.eof_received()
+        elif options.heartbeat is not None:
+            begin_heartbeat(link, options.heartbeat)
         return connection
 
     @trio.lowlevel.enable_ki_protection
@@ -161,6 +180,8 @@ class _Opening(Generic[_Handshake]):
 class ClientOpening(_Opening[ClientHandshake]):
     """A client's opening handshake; what goes wrong is a HandshakeError."""
 
+    _peer = "server"
+
     @trio.lowlevel.enable_ki_protection
     async def connect(self, path: str) -> WebSocketConnection:
         """Send the request, and wait for the answer.
@@ -180,7 +201,7 @@ class ClientOpening(_Opening[ClientHandshake]):
             await self.abort()
             raise
         headers = tuple(field for field in event.headers if field[0] not in _OF_THE_HANDSHAKE)
-        return self._hand_over(Role.CLIENT, path=path, subprotocol=event.subprotocol, headers=headers)
+        return self._hand_over(Role.CLIENT, event, path=path, headers=headers)
 
     async def _next_event(self) -> HandshakeCompleted | ResponseRejected:
         try:
@@ -193,6 +214,8 @@ class ClientOpening(_Opening[ClientHandshake]):
 
 class ServerOpening(_Opening[ServerHandshake]):
     """A server's opening handshake."""
+
+    _peer = "client"
 
     def eof_received(self) -> None:
         """Take in that the client sends no more: it can't be answered then."""
@@ -260,9 +283,7 @@ class ServerOpening(_Opening[ServerHandshake]):
             self._give_up(error)
         self._is_undecided = False
         self._flush()
-        return self._hand_over(
-            Role.SERVER, path=request.path, subprotocol=completed.subprotocol, headers=request.headers
-        )
+        return self._hand_over(Role.SERVER, completed, path=request.path, headers=request.headers)
 
     def reject(self, status_code: int, extra_headers: HeaderList, body: bytes | None) -> None:
         """Answer with another status, and close.

@@ -5,8 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
 
-from trio_websocket.protocol import DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_MESSAGE_SIZE
+from trio_websocket.protocol import (
+    DEFAULT_MAX_FRAGMENTS,
+    DEFAULT_MAX_MESSAGE_SIZE,
+    Heartbeat,
+)
+
+if TYPE_CHECKING:
+    from http.cookiejar import CookieJar
+from trio_websocket.protocol._deflate import Compression, offers_of
 
 __all__ = [
     "CONN_TIMEOUT",
@@ -16,6 +25,8 @@ __all__ = [
     "MAX_MESSAGE_SIZE",
     "MESSAGE_QUEUE_SIZE",
     "RECEIVE_BYTES",
+    "ClientOptions",
+    "Compression",
     "ConnectionOptions",
     "HeaderList",
 ]
@@ -35,6 +46,9 @@ RECEIVE_BYTES = 4096
 DEFAULT_MESSAGE_QUEUE_BYTES = 2**20
 DEFAULT_WRITE_BACKLOG = 2**16
 
+_OPTIONAL = frozenset({"receive_buffer_size", "max_streamed_size"})
+_NO_NUMBERS = frozenset({"compression", "heartbeat"})
+
 HeaderList = Iterable[tuple[bytes, bytes]]
 
 
@@ -49,6 +63,9 @@ class ConnectionOptions:
         message_queue_bytes: Bytes of received messages that may wait for `get_message`.
         write_backlog: Bytes that may wait for the peer before a sender has to.
         max_fragments: Frames that a received message may have; `math.inf` for no limit.
+        max_streamed_size: Bytes that a message may have which is received in parts; None: `max_message_size`.
+        compression: What to offer or agree to; a tuple from then on, or None for nothing.
+        heartbeat: When to ping; None for never.
         connect_timeout: Seconds for opening.
         disconnect_timeout: Seconds for closing.
 
@@ -62,16 +79,22 @@ class ConnectionOptions:
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES
     write_backlog: int = DEFAULT_WRITE_BACKLOG
     max_fragments: float = DEFAULT_MAX_FRAGMENTS
+    max_streamed_size: float | None = None
+    compression: Compression = None
+    heartbeat: Heartbeat | None = None
     connect_timeout: float = CONN_TIMEOUT
     disconnect_timeout: float = CONN_TIMEOUT
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if value is None and name == "receive_buffer_size":
+            if name in _NO_NUMBERS or (value is None and name in _OPTIONAL):
                 continue
             if math.isnan(value) or value < 0:
                 raise ValueError(f"{name}={value!r} is not a number of at least 0")
+        object.__setattr__(self, "compression", offers_of(self.compression) or None)
+        if not isinstance(self.heartbeat, Heartbeat | None):
+            raise TypeError(f"heartbeat={self.heartbeat!r} is not a Heartbeat")
         if self.receive_buffer_size is not None and not isinstance(self.receive_buffer_size, int):
             raise TypeError(f"receive_buffer_size={self.receive_buffer_size!r} is not an int")
 
@@ -79,3 +102,24 @@ class ConnectionOptions:
     def receive_size(self) -> int | None:
         """Bytes to ask a stream for at once, None if that is the library's to choose."""
         return None if self.receive_buffer_size == RECEIVE_BYTES else self.receive_buffer_size
+
+
+class ClientOptions(TypedDict, total=False):
+    """What `open_websocket_url` takes, for those who hand it on."""
+
+    subprotocols: Iterable[str] | None
+    extra_headers: HeaderList | None
+    message_queue_size: float
+    max_message_size: float
+    receive_buffer_size: int | None
+    connect_timeout: float
+    disconnect_timeout: float
+    message_queue_bytes: float
+    write_backlog: int
+    max_fragments: float
+    max_streamed_size: float | None
+    compression: Compression
+    heartbeat: Heartbeat | None
+    proxy: bool | str | None
+    max_redirects: int
+    cookies: CookieJar | None

@@ -14,9 +14,9 @@ class Ping:
 
     __slots__ = ("_ended", "_sent_at", "latency")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_awaited: bool) -> None:
         self._sent_at = trio.current_time()
-        self._ended = trio.Event()
+        self._ended = trio.Event() if is_awaited else None
         self.latency: float | None = None
         """Seconds until its pong, or a later ping's; None if the connection ended first."""
 
@@ -24,10 +24,17 @@ class Ping:
         """Let whoever waits go on."""
         if answered:
             self.latency = trio.current_time() - self._sent_at
-        self._ended.set()
+        if self._ended is not None:
+            self._ended.set()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether `wait` may be called."""
+        return self._ended is not None
 
     async def wait(self) -> None:
         """Wait for the end of it. Cancelling is safe."""
+        assert self._ended is not None
         await self._ended.wait()
 
 
@@ -45,6 +52,12 @@ class PingsInFlight:
     def __contains__(self, payload: bytes) -> bool:
         return payload in self._pings
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether somebody waits for one of them."""
+        # A heartbeat's is one at most.
+        return any(ping.is_awaited for ping in self._pings.values())
+
     def new_payload(self) -> bytes:
         """Four random bytes that no ping in flight has."""
         while (payload := secrets.token_bytes(4)) in self._pings:
@@ -53,8 +66,16 @@ class PingsInFlight:
 
     def add(self, payload: bytes) -> Ping:
         """Note that a ping is sent now."""
-        ping = self._pings[payload] = Ping()
+        ping = self._pings[payload] = Ping(is_awaited=True)
         return ping
+
+    def add_heartbeat(self, payload: bytes) -> None:
+        """Note that a ping is sent now for which nobody waits, and forget the one before it."""
+        for earlier, ping in self._pings.items():
+            if not ping.is_awaited:
+                del self._pings[earlier]
+                break
+        self._pings[payload] = Ping(is_awaited=False)
 
     def remove(self, payload: bytes, ping: Ping) -> None:
         """Forget `ping`, for which nobody waits any more."""

@@ -22,19 +22,23 @@ from trio_websocket._options import (
     MAX_MESSAGE_SIZE,
     MESSAGE_QUEUE_SIZE,
     RECEIVE_BYTES,
+    Compression,
     ConnectionOptions,
 )
 from trio_websocket._request import WebSocketRequest, finish_request
 from trio_websocket._transports import (
     TlsTransport,
     Transport,
+    UnixPath,
     accept_sockets,
+    explain_tls,
     is_plain_listener,
+    listening_on_unix,
     open_transport,
 )
-from trio_websocket.protocol import ServerHandshake
+from trio_websocket.protocol import Heartbeat, ServerHandshake
 
-__all__ = ["WebSocketServer", "serve_websocket", "wrap_server_stream"]
+__all__ = ["WebSocketServer", "serve_websocket", "serve_websocket_unix", "wrap_server_stream"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -52,6 +56,9 @@ async def wrap_server_stream(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
 ) -> WebSocketRequest:
     """Wait for a client's request on a stream of yours: any `trio.abc.Stream` (RFC 6455 §4.2.1).
 
@@ -74,9 +81,12 @@ async def wrap_server_stream(
         message_queue_bytes=message_queue_bytes,
         write_backlog=write_backlog,
         max_fragments=max_fragments,
+        max_streamed_size=max_streamed_size,
+        compression=compression,
+        heartbeat=heartbeat,
     )
     transport = open_transport(stream, options.receive_size)
-    opening = ServerOpening(transport, ServerHandshake(), options)
+    opening = ServerOpening(transport, ServerHandshake(compression=compression), options)
     request = WebSocketRequest(opening, await opening.receive_request(), nursery)
     try:
         nursery.start_soon(_guard_request, request, opening)
@@ -102,6 +112,7 @@ class WebSocketServer:
     Args:
         handler: Called with a `WebSocketRequest` for each right request, in a task of its own.
         listeners: Any `trio.abc.Listener` of streams, such as `trio.SocketListener` or `trio.SSLListener`.
+        ssl_context: For TLS on all of them, cheaper than by `trio.SSLListener`; None for none.
         handler_nursery: Where the handlers run; None for a nursery of the server's own.
 
     Everything else is as for `serve_websocket`.
@@ -115,6 +126,7 @@ class WebSocketServer:
         handler: Handler,
         listeners: Sequence[trio.abc.Listener[_Stream]],
         *,
+        ssl_context: ssl.SSLContext | None = None,
         handler_nursery: trio.Nursery | None = None,
         message_queue_size: float = MESSAGE_QUEUE_SIZE,
         max_message_size: float = MAX_MESSAGE_SIZE,
@@ -124,6 +136,9 @@ class WebSocketServer:
         message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
         write_backlog: int = DEFAULT_WRITE_BACKLOG,
         max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+        max_streamed_size: float | None = None,
+        compression: Compression = None,
+        heartbeat: Heartbeat | None = None,
     ) -> None:
         if not listeners:
             raise ValueError("a server needs at least one listener")
@@ -137,10 +152,13 @@ class WebSocketServer:
             message_queue_bytes=message_queue_bytes,
             write_backlog=write_backlog,
             max_fragments=max_fragments,
+            max_streamed_size=max_streamed_size,
+            compression=compression,
+            heartbeat=heartbeat,
             connect_timeout=connect_timeout,
             disconnect_timeout=disconnect_timeout,
         )
-        self._ssl_context: ssl.SSLContext | None = None
+        self._ssl_context = ssl_context
 
     @property
     def port(self) -> int:
@@ -223,7 +241,7 @@ class WebSocketServer:
             transport = open_transport(source, self._options.receive_size)
         if self._ssl_context is not None:
             transport = await _start_tls(transport, self._ssl_context)
-        return ServerOpening(transport, ServerHandshake(), self._options)
+        return ServerOpening(transport, ServerHandshake(compression=self._options.compression), self._options)
 
 
 async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:
@@ -231,7 +249,9 @@ async def _shake_hands(stream: trio.SSLStream[trio.abc.Stream]) -> None:
         await stream.do_handshake()
     except trio.BrokenResourceError as error:
         await trio.aclose_forcefully(stream)
-        raise HandshakeError(f"TLS handshake failed: {error.__cause__ or error}") from error
+        # What Trio wraps is the error, here as below.
+        cause = error.__cause__ or error
+        raise HandshakeError(f"TLS handshake failed: {explain_tls(cause, 'client')}") from cause
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -242,7 +262,7 @@ async def _start_tls(transport: Transport, context: ssl.SSLContext) -> Transport
     try:
         await tls.do_handshake()
     except OSError as error:
-        raise HandshakeError(f"TLS handshake failed: {error}") from error
+        raise HandshakeError(f"TLS handshake failed: {explain_tls(error, 'client')}") from error
     return tls
 
 
@@ -272,6 +292,9 @@ async def serve_websocket(
     message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
     write_backlog: int = DEFAULT_WRITE_BACKLOG,
     max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
     task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
 ) -> NoReturn:
     """Serve connections on a TCP port until cancelled; `await nursery.start(serve_websocket, ...)` gives the server.
@@ -293,6 +316,9 @@ async def serve_websocket(
         message_queue_bytes: Bytes of received messages that may wait for `get_message`.
         write_backlog: Bytes that may wait for the peer before `send_message` does.
         max_fragments: Frames that a received message may have; the peer gets 1009 for more.
+        max_streamed_size: Bytes that a message may have which `receive_fragments` receives; None: `max_message_size`.
+        compression: True or a `PerMessageDeflate` to agree to compression (RFC 7692); None or False for none.
+        heartbeat: Pings that find out whether the peer is still there; None for none.
 
     Raises:
         ValueError: An argument can't be right.
@@ -305,6 +331,7 @@ async def serve_websocket(
         server = WebSocketServer(
             handler,
             listeners,
+            ssl_context=ssl_context,
             handler_nursery=handler_nursery,
             message_queue_size=message_queue_size,
             max_message_size=max_message_size,
@@ -314,11 +341,67 @@ async def serve_websocket(
             message_queue_bytes=message_queue_bytes,
             write_backlog=write_backlog,
             max_fragments=max_fragments,
+            max_streamed_size=max_streamed_size,
+            compression=compression,
+            heartbeat=heartbeat,
         )
     except BaseException:
         for listener in listeners:
             await trio.aclose_forcefully(listener)
         raise
-    # TLS is the server's own: over a plain socket it is cheaper than as a stream's.
-    server._ssl_context = ssl_context
     await server.run(task_status=task_status)
+
+
+async def serve_websocket_unix(
+    handler: Handler,
+    path: UnixPath,
+    *,
+    mode: int = 0o600,
+    handler_nursery: trio.Nursery | None = None,
+    message_queue_size: float = MESSAGE_QUEUE_SIZE,
+    max_message_size: float = MAX_MESSAGE_SIZE,
+    receive_buffer_size: int | None = RECEIVE_BYTES,
+    connect_timeout: float = CONN_TIMEOUT,
+    disconnect_timeout: float = CONN_TIMEOUT,
+    message_queue_bytes: float = DEFAULT_MESSAGE_QUEUE_BYTES,
+    write_backlog: int = DEFAULT_WRITE_BACKLOG,
+    max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+    max_streamed_size: float | None = None,
+    compression: Compression = None,
+    heartbeat: Heartbeat | None = None,
+    task_status: trio.TaskStatus[WebSocketServer] = trio.TASK_STATUS_IGNORED,
+) -> NoReturn:
+    """Serve connections on a Unix socket until cancelled, as `serve_websocket` does on a TCP port.
+
+    Args:
+        handler: An async function that takes a `WebSocketRequest`, and answers it with `accept` or `reject`.
+        path: Where the socket's file will be. A file that nobody listens on any more is replaced.
+        mode: The file's permissions, whatever the umask: who may write to it may connect. The default: only your own user.
+
+    Everything else is as for `serve_websocket`.
+
+    Raises:
+        ValueError: An argument can't be right.
+        OSError: The path can't be had: `errno.EADDRINUSE` if a server listens there, `errno.EEXIST` if it is another file.
+        RuntimeError: The platform has no Unix sockets.
+
+    When cancelled, every client is sent 1001, within two seconds, and the file is removed if it is still the server's.
+    """
+    async with listening_on_unix(path, mode) as listener:
+        server = WebSocketServer(
+            handler,
+            [listener],
+            handler_nursery=handler_nursery,
+            message_queue_size=message_queue_size,
+            max_message_size=max_message_size,
+            receive_buffer_size=receive_buffer_size,
+            connect_timeout=connect_timeout,
+            disconnect_timeout=disconnect_timeout,
+            message_queue_bytes=message_queue_bytes,
+            write_backlog=write_backlog,
+            max_fragments=max_fragments,
+            max_streamed_size=max_streamed_size,
+            compression=compression,
+            heartbeat=heartbeat,
+        )
+        await server.run(task_status=task_status)

@@ -29,6 +29,7 @@ from support import (
 )
 
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, wrap_client_stream
+from trio_websocket.testing import FaultyStream, Stall, open_websocket_pair
 
 CONNECT = [client_of_raw_peer, server_of_raw_peer]
 
@@ -129,6 +130,40 @@ async def test_flood_of_tiny_frames_takes_turns_with_other_tasks(
     assert turns - before >= 8000 // 256
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_flood_of_control_frames_lets_other_connections_have_their_turns(
+    opcode: int, mock_clock: trio.testing.MockClock
+) -> None:
+    async with open_websocket_pair() as flooded, open_websocket_pair() as other:
+        before = flooded.server_stream.bytes_received
+        flood = 30_000 * frame(opcode, mask=MASK) + frame(PING, b"end", mask=MASK)
+        await flooded.client_stream.send_all(flood)
+        for _ in range(10):
+            await other.client.send_message("hello")
+            assert await other.server.get_message() == "hello"
+        # Ten messages have passed while a part of the flood was handled, which goes on.
+        assert flooded.server_stream.bytes_received - before <= 2 * 65536 < len(flood)
+        while flooded.server_stream.bytes_received - before < len(flood):
+            await trio.lowlevel.checkpoint()
+        assert flooded.server.closed is None
+
+
+@pytest.mark.slow
+async def test_flood_of_pings_takes_bounded_memory_while_the_peer_reads(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with server_of_raw_peer() as (ws, peer):
+        most = 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.stream.send_all, 20_000 * frame(PING, bytes(100), mask=MASK))
+            for _ in range(20_000):
+                assert (await peer.read_frame()).opcode == PONG
+                most = max(most, ws._link.transport.backlog)
+        # A pull's worth of answers, and what was too much to send at once.
+        assert most <= 2 * 2**16
+
+
 # ------------------------------------------------------------------------------------------------------ how it is read
 
 
@@ -202,30 +237,17 @@ async def test_messages_that_came_together_are_handed_on_without_a_read_between_
 # ------------------------------------------------------------------------------------------- what waits for the peer
 
 
-class StuckStream(CountingStream):
-    """Sends nothing until it may."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        super().__init__(stream)
-        self.may_send = trio.Event()
-        self.may_send.set()
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.may_send.wait()
-        await super().send_all(data)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("connect", CONNECT)
 async def test_flood_of_pings_from_a_peer_that_does_not_read_takes_bounded_memory(
     connect: Callable[..., Any], mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    stream = StuckStream(ours)
+    stream = FaultyStream(ours)
     monkeypatch.setattr(trio.testing, "memory_stream_pair", lambda: (stream, theirs))
     async with connect() as (ws, peer):
         mask = MASK if peer.is_client else None
-        stream.may_send = trio.Event()
+        await stream.inject(send=[Stall()])
         for _ in range(10):
             await theirs.send_all(2000 * frame(PING, bytes(100), mask=mask))
             await trio.testing.wait_all_tasks_blocked()
@@ -234,7 +256,7 @@ async def test_flood_of_pings_from_a_peer_that_does_not_read_takes_bounded_memor
         await theirs.send_all(frame(PING, b"last", mask=mask))
         await trio.testing.wait_all_tasks_blocked()
         # A peer that reads again gets the answer to its last ping, and is served.
-        stream.may_send.set()
+        stream.clear()
         while (pong := await peer.read_frame()).payload != b"last":
             assert pong == (True, PONG, bytes(100))
         await ws.send_message("hello")

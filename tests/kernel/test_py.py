@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import contextlib
 import itertools
+import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,7 +36,15 @@ def read_frames(kernel: Any, decoder: Any) -> list[tuple[Any, bytes]]:
 
 
 def test_the_twin_has_every_name_of_the_contract(kernel: Any) -> None:
-    names = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header"]
+    names = [
+        "Buffer",
+        "FrameDecoder",
+        "FrameHeader",
+        "apply_mask",
+        "encode_frame",
+        "encode_header",
+        "send_to",
+    ]
     assert sorted(kernel.__all__) == names
     assert all(hasattr(kernel, name) for name in names)
 
@@ -874,3 +883,141 @@ def test_receiving_a_message_is_to_receive_data_and_read_a_message(kernel: Any) 
     assert decoder.receive_message(frame(PING, b"", mask=MASK), True, 10) is None
     # It is there for the slow path.
     assert decoder.unread == 6
+
+
+# --------------------------------------------------------------------------------------------- straight from a socket
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends; neither blocks."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+def test_message_is_received_from_a_socket(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    decoder = kernel.FrameDecoder()
+    buffer = memoryview(bytearray(64))
+    messages: list[str | bytes] = ["gr\xfcn", "one", b"two", b""]
+    for message in messages:
+        if isinstance(message, str):
+            wire = frame(TEXT, message.encode(), mask=MASK)
+        else:
+            wire = frame(BINARY, message, mask=MASK)
+        theirs.send(wire)
+        assert decoder.receive_from(ours.fileno(), buffer, True, 10) == (len(wire), message, False)
+        assert decoder.unread == 0
+
+
+def test_what_a_socket_has_is_received_up_to_the_size_of_the_buffer(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    decoder = kernel.FrameDecoder()
+    buffer = memoryview(bytearray(9))
+    theirs.send(frame(TEXT, b"one", mask=MASK) + frame(BINARY, b"two", mask=MASK))
+    assert decoder.receive_from(ours.fileno(), buffer, True, 10) == (9, "one", False)
+    assert decoder.receive_from(ours.fileno(), buffer, True, 10) == (9, b"two", False)
+    theirs.send(frame(BINARY, b"sixteen bytes...", mask=MASK))
+    assert decoder.receive_from(ours.fileno(), buffer, True, 16) == (9, None, True)
+    assert decoder.receive_from(ours.fileno(), buffer, True, 16) == (9, None, True)
+    assert decoder.receive_from(ours.fileno(), buffer, True, 16) == (4, b"sixteen bytes...", False)
+
+
+@pytest.mark.parametrize(
+    ("wire", "max_size"),
+    [
+        pytest.param(frame(PING, b"p", mask=MASK), 10, id="ping"),
+        pytest.param(frame(TEXT, b"x"), 10, id="unmasked"),
+        pytest.param(frame(TEXT, b"\xff", mask=MASK), 10, id="no UTF-8"),
+        pytest.param(frame(BINARY, b"12", mask=MASK), 1, id="too large"),
+        pytest.param(frame(BINARY, b"12", mask=MASK), -1, id="none wanted"),
+        pytest.param(frame(BINARY, b"12", mask=MASK)[:-1], 10, id="not whole"),
+        pytest.param(b"\x81", 10, id="half a header"),
+    ],
+)
+def test_what_is_no_message_is_received_from_a_socket_and_kept(
+    kernel: Any, sockets: Any, wire: bytes, max_size: int
+) -> None:
+    ours, theirs = sockets
+    theirs.send(wire)
+    decoder = kernel.FrameDecoder()
+    buffer = memoryview(bytearray(64))
+    assert decoder.receive_from(ours.fileno(), buffer, True, max_size) == (len(wire), None, True)
+    assert decoder.unread == len(wire)
+    buffer[:] = bytes(64)
+    expected = kernel.FrameDecoder()
+    expected.receive_data(wire)
+    assert decoder.read_header() == expected.read_header()
+    assert decoder.read_part() == expected.read_part()
+
+
+def test_message_behind_what_is_unread_is_not_received_before_it(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    decoder = kernel.FrameDecoder()
+    decoder.receive_data(frame(PING, b"p", mask=MASK))
+    theirs.send(frame(TEXT, b"x", mask=MASK))
+    buffer = memoryview(bytearray(64))
+    assert decoder.receive_from(ours.fileno(), buffer, True, 10) == (7, None, True)
+    assert decoder.read_header().opcode == PING
+    assert decoder.read_part() == b"p"
+    assert decoder.read_message(True, 10) == "x"
+
+
+def test_payload_that_was_begun_goes_on_from_a_socket(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    decoder = kernel.FrameDecoder()
+    wire = frame(BINARY, b"12345", mask=MASK)
+    decoder.receive_data(wire[:8])
+    assert decoder.read_header().length == 5
+    assert decoder.read_part() == b"12"
+    theirs.send(wire[8:] + frame(TEXT, b"x", mask=MASK))
+    buffer = memoryview(bytearray(64))
+    assert decoder.receive_from(ours.fileno(), buffer, True, 10) == (10, None, True)
+    assert decoder.read_part() == b"345"
+    assert decoder.read_message(True, 10) == "x"
+
+
+def test_end_of_a_socket_is_nothing_received(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    decoder = kernel.FrameDecoder()
+    decoder.receive_data(frame(TEXT, b"x", mask=MASK)[:-1])
+    theirs.close()
+    assert decoder.receive_from(ours.fileno(), memoryview(bytearray(64)), True, 10) == (0, None, True)
+    assert decoder.unread == 6
+
+
+def test_socket_that_does_not_receive_is_an_error_of_the_system(kernel: Any, sockets: Any) -> None:
+    ours, _ = sockets
+    decoder = kernel.FrameDecoder()
+    with pytest.raises(BlockingIOError):
+        decoder.receive_from(ours.fileno(), memoryview(bytearray(64)), True, 10)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        decoder.receive_from(-1, memoryview(bytearray(64)), True, 10)
+    assert decoder.unread == 0
+
+
+def test_socket_is_sent_what_it_takes(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    assert kernel.send_to(ours.fileno(), b"all of it") == 9
+    assert theirs.recv(100) == b"all of it"
+    data = bytes(range(256)) * 4000
+    sent = kernel.send_to(ours.fileno(), data)
+    assert 0 < sent < len(data)
+    assert theirs.recv(2**21) == data[:sent]
+
+
+def test_socket_that_does_not_send_is_an_error_of_the_system(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(2**16))
+    with pytest.raises(BlockingIOError):
+        kernel.send_to(ours.fileno(), bytes(2**16))
+    theirs.close()
+    with pytest.raises(BrokenPipeError):
+        kernel.send_to(ours.fileno(), b"x")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        kernel.send_to(-1, b"x")

@@ -15,6 +15,7 @@ from trio_websocket.protocol._events import (
     CloseReceived,
     HandshakeCompleted,
     NeedData,
+    PartReceived,
     PingReceived,
     PongReceived,
     RequestReceived,
@@ -25,11 +26,12 @@ from trio_websocket.protocol._events import (
 EVENTS: list[tuple[Any, dict[str, Any]]] = [
     (TextReceived, {"data": "text"}),
     (BinaryReceived, {"data": b"bytes"}),
+    (PartReceived, {"data": "text", "is_final": False}),
     (PingReceived, {"payload": b"ping"}),
     (PongReceived, {"payload": b"pong"}),
     (CloseReceived, {"code": 1000, "reason": "bye"}),
     (RequestReceived, {"path": "/?q", "headers": ((b"a", b"b"),), "subprotocols": ("x",)}),
-    (HandshakeCompleted, {"subprotocol": None, "headers": ()}),
+    (HandshakeCompleted, {"subprotocol": None, "headers": (), "compression": None}),
     (ResponseRejected, {"status_code": 404, "headers": (), "body": b"no"}),
 ]
 IDS = [kind.__name__ for kind, _ in EVENTS]

@@ -117,3 +117,26 @@ def test_a_caller_may_send_control_payloads_up_to_125_bytes(size: int) -> None:
 def test_a_caller_may_not_send_a_longer_control_payload(size: int) -> None:
     with pytest.raises(ValueError, match=f"control payload of {size} bytes exceeds 125"):
         check_control_payload(bytes(size))
+
+
+@both_roles
+@pytest.mark.parametrize("fin", [False, True])
+@pytest.mark.parametrize("opcode", [1, 2])
+def test_rsv1_marks_a_compressed_message_once_that_was_agreed_on(
+    opcode: int, fin: bool, must_be_masked: bool
+) -> None:
+    header = GOOD._replace(opcode=opcode, fin=fin, rsv=4, mask=MASKS[must_be_masked])
+    check_header(header, must_be_masked=must_be_masked, may_be_compressed=True)
+    check_header(header._replace(rsv=0), must_be_masked=must_be_masked, may_be_compressed=True)
+    check_fails(header, must_be_masked, "frame with reserved bits set: 100")
+
+
+@pytest.mark.parametrize("rsv", range(1, 8))
+@pytest.mark.parametrize("opcode", [*DATA, *CONTROL])
+def test_reserved_bits_mark_nothing_else(opcode: int, rsv: int) -> None:
+    if rsv == 4 and opcode in {1, 2}:
+        return
+    with pytest.raises(RemoteProtocolError, match=f"frame with reserved bits set: {rsv:03b}") as caught:
+        header = GOOD._replace(opcode=opcode, rsv=rsv)
+        check_header(header, must_be_masked=False, may_be_compressed=True)
+    assert caught.value.code == 1002

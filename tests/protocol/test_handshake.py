@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from trio_websocket._exceptions import RemoteProtocolError
+from trio_websocket.protocol import PerMessageDeflate
 from trio_websocket.protocol._events import Headers
 from trio_websocket.protocol._handshake import (
     accept_value,
@@ -71,6 +72,13 @@ def test_request_headers_are_those_of_the_rfc() -> None:
         (b"Sec-WebSocket-Protocol", b"chat, superchat"),
         (b"Origin", b"http://example.com"),
     ]
+
+
+def test_headers_have_what_is_said_of_compression() -> None:
+    request = request_headers(host="", key=KEY, offers=[PerMessageDeflate(server_max_window_bits=9)])
+    offer = b"permessage-deflate; server_max_window_bits=9; client_max_window_bits"
+    assert request[-1] == (b"Sec-WebSocket-Extensions", offer)
+    assert response_headers(key=KEY, extension=b"x")[-1] == (b"Sec-WebSocket-Extensions", b"x")
 
 
 def test_request_headers_leave_out_what_is_not_asked_for() -> None:
@@ -247,8 +255,8 @@ def test_a_bad_request_gets_a_status_and_a_text(
 
 
 def test_a_right_response_is_accepted() -> None:
-    assert check_response(RESPONSE, KEY) is None
-    assert check_response(RESPONSE, KEY, ["chat"]) is None
+    assert check_response(RESPONSE, KEY) == (None, None)
+    assert check_response(RESPONSE, KEY, ["chat"], [PerMessageDeflate()]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -260,12 +268,19 @@ def test_a_right_response_is_accepted() -> None:
     ],
 )
 def test_a_response_may_say_it_otherwise(name: bytes, values: list[bytes]) -> None:
-    assert check_response(replaced(RESPONSE, name, *values), KEY) is None
+    assert check_response(replaced(RESPONSE, name, *values), KEY) == (None, None)
 
 
 def test_the_chosen_subprotocol_is_given() -> None:
     headers = replaced(RESPONSE, b"sec-websocket-protocol", b"b")
-    assert check_response(headers, KEY, ["a", "b"]) == "b"
+    assert check_response(headers, KEY, ["a", "b"]) == ("b", None)
+
+
+def test_the_compression_that_was_agreed_on_is_given() -> None:
+    answer = b"permessage-deflate; server_max_window_bits=9"
+    headers = replaced(RESPONSE, b"sec-websocket-extensions", answer)
+    agreed = PerMessageDeflate(server_max_window_bits=9, client_max_window_bits=15)
+    assert check_response(headers, KEY, (), [PerMessageDeflate()]) == (None, agreed)
 
 
 @pytest.mark.parametrize(
@@ -282,6 +297,11 @@ def test_the_chosen_subprotocol_is_given() -> None:
         (b"sec-websocket-accept", [ACCEPT.lower()], "one Sec-WebSocket-Accept with"),
         (b"sec-websocket-accept", [b"\xff\r" * 50], r"it has '\xff\r"),
         (b"sec-websocket-extensions", [b"permessage-deflate"], "extension that was not offered: 'perm"),
+        (
+            b"sec-websocket-extensions",
+            [b"permessage-deflate; =1"],
+            "header is malformed: 'permessage-deflate; =1'",
+        ),
         (b"sec-websocket-protocol", [b"c"], "the subprotocol 'c', which was not offered; offered: a, b"),
         (b"sec-websocket-protocol", [b""], "the subprotocol '', which was not offered"),
         (b"sec-websocket-protocol", [b"A"], "the subprotocol 'A', which was not offered"),

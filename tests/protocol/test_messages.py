@@ -266,3 +266,121 @@ def test_a_fragment_over_max_fragments_is_an_error_at_its_header(opcode: int, pa
     with pytest.raises(RemoteProtocolError, match="message exceeds max_fragments=3") as caught:
         assembler.begin_frame(header(CONT, len(part)))
     assert caught.value.code == 1009
+
+
+# -------------------------------------------------------------------------------------------------- compressed messages
+
+
+def test_a_compressed_message_counts_by_what_comes_out_of_it() -> None:
+    assembler = MessageAssembler(10, math.inf)
+    assembler.begin_frame(header(TEXT, 1000), is_compressed=True)
+    assert assembler.room == 10
+    assembler.count(9)
+    assembler.add(b"x" * 9)
+    assert assembler.room == 1
+    assembler.begin_frame(header(CONT, 1000), is_compressed=True)
+    with pytest.raises(RemoteProtocolError, match="at least 11 bytes exceeds max_message_size=10") as caught:
+        assembler.count(2)
+    assert caught.value.code == 1009
+
+
+def test_room_is_a_number_of_bytes_without_a_limit_too() -> None:
+    assert unlimited().room == 2**30
+
+
+# ------------------------------------------------------------------------------------------------------------ in parts
+
+
+def facts(assembler: MessageAssembler) -> tuple[bool, bool]:
+    return assembler.is_streaming, assembler.is_oversize
+
+
+def streamed(assembler: MessageAssembler, opcode: int, *fragments: bytes) -> list[str | bytes]:
+    """Feed a message's fragments behind the first, each in one part, and give what comes of each."""
+    given: list[str | bytes] = []
+    for number, part in enumerate(fragments, 1):
+        assembler.begin_frame(header(CONT, len(part)))
+        given.append(assembler.take(part, is_final=number == len(fragments)))
+    return given
+
+
+@pytest.mark.parametrize("before", [0, 1, 2, 3, 6, 9])
+@pytest.mark.parametrize("opcode", KINDS)
+def test_parts_are_whole_characters_or_any_bytes(opcode: int, before: int) -> None:
+    payload = "aé€😀".encode()
+    assembler = unlimited()
+    for _ in range(2):  # nothing of the first is left in the second
+        assembler.begin_frame(header(opcode, before))
+        assembler.add(payload[:before])
+        first = assembler.stream()
+        assert facts(assembler) == (True, False)
+        parts = [first, *streamed(assembler, opcode, *cut(payload[before:], [1]), b"")]
+        assert facts(assembler) == (False, False)
+        if opcode == TEXT:
+            assert parts[0] == payload[:before].decode(errors="ignore")
+            assert "".join(map(str, parts)) == payload.decode()
+        else:
+            assert parts[0] == payload[:before]
+            assert parts[1:-1] == list(cut(payload[before:], [1])) or before == len(payload)
+
+
+def test_without_an_open_message_there_are_no_parts() -> None:
+    assembler = unlimited()
+    assert assembler.stream() is None
+    assemble(assembler, TEXT, b"a", b"b")
+    assert assembler.stream() is None
+
+
+def test_a_text_in_parts_is_one_whose_payload_has_not_come() -> None:
+    assembler = unlimited()
+    assembler.begin_frame(header(TEXT, 3))
+    assert assembler.stream() == ""
+    assert assembler.take(b"abc", is_final=True) == "abc"
+
+
+@every_invalid
+def test_invalid_utf8_is_an_error_in_parts(invalid: bytes) -> None:
+    assembler = unlimited()
+    assembler.begin_frame(header(TEXT, 1000))
+    assembler.stream()
+    with pytest.raises(RemoteProtocolError, match="text message that is not UTF-8"):
+        for byte in cut(invalid, [1]):
+            assembler.take(byte, is_final=False)
+
+
+def test_a_message_over_max_message_size_may_have_up_to_max_streamed_size_in_parts() -> None:
+    assembler = MessageAssembler(10, math.inf, 20)
+    for _ in range(2):
+        assembler.begin_frame(header(BINARY, 10))
+        assert facts(assembler) == (False, False)
+        assembler.add(b"x" * 10)
+        assembler.begin_frame(header(CONT, 1))
+        assert facts(assembler) == (False, True)
+        assert str(assembler.too_large()) == "message of 11 bytes exceeds max_message_size=10"
+        assert assembler.stream() == b"x" * 10
+        assert facts(assembler) == (True, False)
+        assert assembler.take(b"x", is_final=False) == b"x"
+        assert streamed(assembler, BINARY, b"y" * 9) == [b"y" * 9]
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+def test_a_message_over_max_streamed_size_is_an_error_at_the_header(is_streaming: bool) -> None:
+    assembler = MessageAssembler(10, math.inf, 20)
+    assembler.begin_frame(header(BINARY, 10))
+    if is_streaming:
+        assembler.stream()
+    with pytest.raises(
+        RemoteProtocolError, match="message of 21 bytes exceeds max_streamed_size=20"
+    ) as caught:
+        assembler.begin_frame(header(CONT, 11))
+    assert caught.value.code == 1009
+
+
+@pytest.mark.parametrize("is_streaming", [False, True])
+def test_without_a_limit_of_its_own_a_message_in_parts_has_that_of_all(is_streaming: bool) -> None:
+    assembler = MessageAssembler(10, math.inf, 5)
+    assembler.begin_frame(header(BINARY, 10))
+    if is_streaming:
+        assembler.stream()
+    with pytest.raises(RemoteProtocolError, match="message of 11 bytes exceeds max_message_size=10"):
+        assembler.begin_frame(header(CONT, 1))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 from core_support import (
@@ -27,6 +28,7 @@ from trio_websocket.protocol import (
     CloseReceived,
     LocalProtocolError,
     Message,
+    PartReceived,
     PingReceived,
     PongReceived,
     RemoteProtocolError,
@@ -157,10 +159,10 @@ def test_a_long_mistake_is_cut_in_the_reason_as_in_the_close_frame(
 ) -> None:
     text = "é" * 100
 
-    def check_header(header: object, *, must_be_masked: bool) -> None:
+    def check_header(header: object, **rules: bool) -> None:
         raise RemoteProtocolError(text, code=1009)
 
-    monkeypatch.setattr("trio_websocket.protocol._session.check_header", check_header)
+    monkeypatch.setattr("trio_websocket.protocol._reader.check_header", check_header)
     if is_closing:
         session.send_close(1001, "away")
         session.data_to_send()
@@ -521,6 +523,48 @@ def test_large_message_may_be_received_where_it_belongs(session: Session) -> Non
     assert session.next_message() is None
 
 
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """What may be read from, and written to: to a session, one descriptor is as good as another."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def test_message_may_be_received_from_a_descriptor(session: Session, pipe: tuple[int, int]) -> None:
+    buffer = memoryview(bytearray(100))
+    wire = from_peer(session.role, TEXT, b"one")
+    os.write(pipe[1], wire)
+    assert session.receive_from(pipe[0], buffer) == (len(wire), "one", False)
+    os.write(pipe[1], wire + wire)
+    assert session.receive_from(pipe[0], buffer) == (2 * len(wire), "one", True)
+    assert session.next_message() == "one"
+
+
+def test_what_else_comes_from_a_descriptor_is_left_to_next_event(
+    session: Session, pipe: tuple[int, int]
+) -> None:
+    buffer = memoryview(bytearray(100))
+    os.write(pipe[1], from_peer(session.role, TEXT, b"fra", fin=False))
+    assert session.receive_from(pipe[0], buffer)[1:] == (None, True)
+    assert session.next_event() is NEED_DATA
+    # In the middle of a fragmented message, a whole one would be a mistake.
+    os.write(pipe[1], from_peer(session.role, BINARY, b"x"))
+    assert session.receive_from(pipe[0], buffer)[1:] == (None, True)
+    pull_error(session)
+
+
+def test_nothing_is_kept_of_what_comes_from_a_descriptor_after_the_end(
+    session: Session, pipe: tuple[int, int]
+) -> None:
+    receive(session, (CLOSE, b""))
+    pull(session)
+    os.write(pipe[1], from_peer(session.role, TEXT, b"late"))
+    assert session.receive_from(pipe[0], memoryview(bytearray(100)))[1] is None
+    assert session.unread == 0
+
+
 def test_fragments_are_taken_in_a_few_at_a_time(role: Role) -> None:
     session = Session(role, fragments_at_once=10)
     receive(session, (TEXT, b"", False), *[(CONT, b"", False)] * 24, (CONT, b"end"))
@@ -557,3 +601,73 @@ def test_message_that_must_not_be_sent_is_refused(session: Session) -> None:
     session.send_close()
     with pytest.raises(LocalProtocolError, match="after the close frame"):
         session.message_to_send("two")
+
+
+# ------------------------------------------------------------------------------------------------------------ in parts
+
+
+def test_a_message_may_be_had_in_parts(session: Session) -> None:
+    assert not session.stream_message()
+    receive(session, (TEXT, b"Hel", False))
+    assert pull(session) == []
+    assert session.stream_message()
+    receive(session, (PING, b"1"), (CONT, b"lo"), (TEXT, b"next"))
+    assert pull(session) == typed(
+        PartReceived("Hel", False), PingReceived(b"1"), PartReceived("lo", True), TextReceived("next")
+    )
+    assert sent_by(session) == [Frame(True, PONG, b"1")]
+
+
+def test_a_message_over_the_limit_waits_until_it_is_had_in_parts(role: Role) -> None:
+    session = Session(role, max_message_size=3, max_streamed_size=5)
+    receive(session, (BINARY, b"1234"), (PING, b"behind"))
+    assert session.next_event() is NEED_DATA
+    assert session.is_oversize is True
+    assert session.stream_message()
+    assert pull(session) == typed(PartReceived(b"1234", True), PingReceived(b"behind"))
+    receive(session, (BINARY, b"123456"))
+    dies(session, 1009, "message of 6 bytes exceeds max_streamed_size=5")
+
+
+def test_a_message_over_the_limit_may_be_refused(role: Role) -> None:
+    session = Session(role, max_message_size=3, max_streamed_size=5)
+    receive(session, (BINARY, b"1234"))
+    assert pull(session) == []
+    session.refuse_message()
+    error = dies(session, 1009, "message of 4 bytes exceeds max_message_size=3")
+    assert sent_by(session) == [close_frame(1009, str(error).encode())]
+
+
+def test_nothing_is_oversize_in_a_session_that_has_ended(role: Role) -> None:
+    session = Session(role, max_message_size=3, max_streamed_size=5)
+    receive(session, (BINARY, b"1234"))
+    assert pull(session) == []
+    session.fail(1011, "our fault")
+    assert session.next_event() is NEED_DATA
+    assert not session.is_oversize
+
+
+def test_an_end_while_a_message_waits_to_be_had_in_parts_is_told(role: Role) -> None:
+    session = Session(role, max_message_size=3, max_streamed_size=5)
+    receive(session, (BINARY, b"1234"))
+    assert pull(session) == []
+    session.receive_eof()
+    dies(session, 1006, "without a close frame")
+
+
+def test_what_goes_wrong_on_our_side_ends_the_session_at_once(session: Session) -> None:
+    session.send_fragment("begun", is_final=False)
+    session.fail(1011, "our fault")
+    assert sent_by(session) == [Frame(False, TEXT, b"begun"), close_frame(1011, b"our fault")]
+    assert session.state is CLOSED
+    assert session.close_reason == CloseReason(1011, "our fault")
+    assert (session.initiator, session.error) == ("local", None)
+    receive(session, (CLOSE, b"\x03\xe8"))
+    assert session.next_event() is NEED_DATA
+
+
+def test_a_first_fragment_that_could_not_be_sent_opens_no_message(session: Session) -> None:
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        session.send_fragment("\ud800", is_final=False)
+    session.send_message(b"another")
+    assert sent_by(session) == [Frame(True, BINARY, b"another")]

@@ -83,6 +83,61 @@ def test_a_password_is_not_in_the_repr() -> None:
     assert "secret" not in repr(parse_url("ws://user:secret@h/"))
 
 
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_url_shows_itself_without_user_info(scheme: str) -> None:
+    assert str(parse_url(f"{scheme}://user:secret@h:8000/a?b#c")) == f"{scheme}://h:8000/a?b"
+
+
+# ------------------------------------------------------------------------------------------------------- Unix sockets
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "resource"),
+    [
+        ("ws+unix:///run/app.sock", "/run/app.sock", "/"),
+        ("ws+unix:///run/app.sock:", "/run/app.sock", "/"),
+        ("ws+unix:///run/app.sock:/chat?a=b", "/run/app.sock", "/chat?a=b"),
+        ("WS+UNIX:/run/app.sock:/chat#part", "/run/app.sock", "/chat"),
+        ("ws+unix:/run/app.sock:chat", "/run/app.sock", "/chat"),
+        ("ws+unix:/run/app.sock?a:b", "/run/app.sock", "/?a:b"),
+        ("ws+unix:/run/app.sock:/a:b", "/run/app.sock", "/a:b"),
+        ("ws+unix:/a%20b%3Ac%3F%23%25:/%20", "/a b:c?#%", "/%20"),
+        ("ws+unix:/ü%C3%BC%ff", "/üü\udcff", "/"),
+        ("ws+unix:////run/app.sock", "//run/app.sock", "/"),
+    ],
+)
+def test_url_of_a_unix_socket_has_a_path_and_a_resource(url: str, path: str, resource: str) -> None:
+    parsed = parse_url(url)
+    assert parsed == WebSocketURL(False, "localhost", 80, resource, unix_path=path)
+    assert parsed.host_header == "localhost"
+    # What it shows leads there again.
+    assert parse_url(parsed) == parsed
+
+
+def test_url_of_a_unix_socket_shows_itself_encoded() -> None:
+    assert str(parse_url("ws+unix:/a%20b%3Ac%ff:/x?y")) == "ws+unix:///a%20b%3Ac%FF:/x?y"
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("ws+unix:", "no absolute path, as ws\\+unix:///run/app.sock has: ''"),
+        ("ws+unix:app.sock", "no absolute path, .*: 'app.sock'"),
+        ("ws+unix://host/app.sock", "no absolute path, .*: 'host/app.sock'"),
+        ("ws+unix://:/resource", "no absolute path"),
+        ("ws+unix:%2Frun", "no absolute path"),
+        ("ws+unix:/a%00b", r"null byte: '/a\\x00b'"),
+        ("ws+unix:/a b", "white space"),
+        ("ws+unix:/\ud800", "lone surrogate at position 1"),
+        ("ws+unix:/a:/\ud800", "lone surrogate at position 1"),
+        ("wss+unix:/run/app.sock", "no TLS over Unix sockets"),
+    ],
+)
+def test_bad_url_of_a_unix_socket_is_a_value_error_that_says_why(url: str, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
+        parse_url(url)
+
+
 @pytest.mark.parametrize(
     ("url", "error"),
     [

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import array
 import itertools
+import random
+import zlib
+from typing import Any
 
 import pytest
 from core_support import split_frames
-from support import BINARY, CLOSE, CONT, MASK, PONG, TEXT, Frame, frame
+from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Frame, frame
 
+from trio_websocket.protocol import PerMessageDeflate, Role
+from trio_websocket.protocol._deflate_streams import Deflater
 from trio_websocket.protocol._opcodes import Opcode
 from trio_websocket.protocol._writer import FrameWriter, Message, split_message
 
@@ -166,3 +171,102 @@ def test_a_pong_that_is_dropped_is_never_sent(writer: FrameWriter, is_held: bool
     writer.hold_pongs(False)
     assert [sent.opcode for sent in written_by(writer)] == [BINARY, CLOSE]
     assert b"".join(writer.take()) == b""
+
+
+# -------------------------------------------------------------------------------------------------------- compression
+
+
+def deflating(*, threshold: int = 5, random_bytes: Any = None) -> FrameWriter:
+    """A writer that compresses, without anything to take over: each message shows what it is."""
+    terms = PerMessageDeflate(True, True, level=9, threshold=threshold)
+    return FrameWriter(random_bytes, Deflater(terms, Role.SERVER))
+
+
+# RFC 7692 §7.2.3.1.
+HELLO = bytes.fromhex("f2 48 cd c9 c9 07 00")
+
+
+@pytest.mark.parametrize(
+    ("message", "compress", "expected"),
+    [
+        ("Hello", None, frame(TEXT, HELLO, rsv=4)),
+        (b"Hello", None, frame(BINARY, HELLO, rsv=4)),
+        ("Hell", None, frame(TEXT, b"Hell")),
+        ("Héo", None, frame(TEXT, "Héo".encode())),
+        ("Hello", False, frame(TEXT, b"Hello")),
+        ("Hello", True, frame(TEXT, HELLO, rsv=4)),
+        ("", True, frame(TEXT, b"\0", rsv=4)),
+    ],
+)
+def test_a_message_is_compressed_by_its_size_or_as_the_caller_says(
+    message: str | bytes, compress: bool | None, expected: bytes
+) -> None:
+    writer = deflating()
+    assert writer.encode_alone(message, compress) == expected
+    opcode, payload = split_message(message)
+    writer.write_message(opcode, payload, compress)
+    assert b"".join(writer.take()) == expected
+
+
+def test_a_client_s_compressed_message_is_masked() -> None:
+    writer = deflating(random_bytes=lambda _: MASK)
+    assert writer.encode_alone("Hello") == frame(TEXT, HELLO, rsv=4, mask=MASK)
+
+
+def test_large_message_is_compressed_and_then_sent_as_it_is() -> None:
+    writer = deflating()
+    noise = random.Random(1).randbytes(50_000)
+    assert writer.encode_alone(noise) is None
+    writer.write_message(Opcode.BINARY, memoryview(noise))
+    head, payload = writer.take()
+    assert head[0] == 0xC2
+    assert zlib.decompressobj(-15).decompress(payload + b"\0\0\xff\xff") == noise
+
+
+@pytest.mark.parametrize("compress", [None, True])
+@pytest.mark.parametrize("parts", [["Hel", "", "lo"], [b"H", b"ello"], ["Hello", ""], ["", "Hello"]])
+def test_fragments_are_compressed_as_one_and_marked_once(
+    parts: list[str | bytes], compress: bool | None
+) -> None:
+    writer = deflating()
+    opcode, _ = split_message(parts[0])
+    for number, part in enumerate(parts):
+        _, payload = split_message(part)
+        is_final = number == len(parts) - 1
+        writer.write_fragment(0 if number else opcode, payload, compress, fin=is_final)
+        writer.write(Opcode.PING, b"between")
+    data = b"".join(writer.take())
+    assert data[0] & 0x7F == 0x40 | opcode
+    frames = split_frames(bytes([data[0] & ~0x40]) + data[1:], is_masked=False)
+    assert [each.opcode for each in frames if each.opcode != PING] == [opcode] + [0] * (len(parts) - 1)
+    payloads = [each.payload for each in frames if each.opcode != PING]
+    context = zlib.decompressobj(-15)
+    # Each part comes out when its frame has come: nothing is kept for the next.
+    *first, last = [context.decompress(each).decode() for each in payloads]
+    last += context.decompress(b"\0\0\xff\xff").decode()
+    assert [*first, last] == [part if isinstance(part, str) else part.decode() for part in parts]
+
+
+def test_fragments_stay_as_they_are_if_the_caller_says_so(writer: FrameWriter) -> None:
+    for each, compress in [(deflating(), False), (writer, True), (writer, None)]:
+        each.write_fragment(Opcode.TEXT, "Hel", compress, fin=False)
+        each.write_fragment(Opcode.CONTINUATION, "lo", fin=True)
+        assert written_by(each) == [Frame(False, TEXT, b"Hel"), Frame(True, CONT, b"lo")]
+
+
+def test_message_that_has_no_utf_8_form_leaves_no_trace_in_the_window() -> None:
+    writer = FrameWriter(None, Deflater(PerMessageDeflate(level=9, threshold=0), Role.SERVER))
+    for text in ("\ud800", "x" * 10_000 + "\ud800"):
+        with pytest.raises(UnicodeEncodeError):
+            writer.encode_alone(text)
+        with pytest.raises(UnicodeEncodeError):
+            writer.write_message(Opcode.TEXT, text)
+        with pytest.raises(UnicodeEncodeError):
+            writer.write_fragment(Opcode.TEXT, text, fin=True)
+    assert writer.encode_alone("Hello") == frame(TEXT, HELLO, rsv=4)
+
+
+def test_message_without_a_deflater_goes_out_as_it_is(writer: FrameWriter) -> None:
+    for compress in (None, False, True):
+        writer.write_message(Opcode.TEXT, "Hello", compress)
+        assert written_by(writer) == [Frame(True, TEXT, b"Hello")]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from fakes import Owner, PlainStream, ValveStream, over
+from fakes import Owner, PlainStream, over
 
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports import StreamTransport
+from trio_websocket.testing import FaultyStream, Stall
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -153,7 +154,7 @@ async def test_nothing_is_told_after_connection_lost() -> None:
 async def test_what_is_written_goes_out_in_order_and_together() -> None:
     sent: list[bytes] = []
 
-    class Stream(ValveStream):
+    class Stream(PlainStream):
         async def send_all(self, data: Buffer) -> None:
             sent.append(bytes(data))
             await super().send_all(data)
@@ -188,14 +189,13 @@ async def test_long_backlog_is_seen_to_shrink() -> None:
 
 async def test_write_never_waits_and_never_fails() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
-    valve.shut()
+    valve = FaultyStream(ours, send=[Stall()])
     async with over(valve) as (transport, _):
         for _ in range(100):
             transport.write(bytes(1000))
         await settle()
         assert transport.backlog == 100_000
-        valve.open()
+        valve.clear()
         await settle()
         assert transport.backlog == 0
         assert await theirs.receive_some() == bytes(100_000)
@@ -217,8 +217,7 @@ async def test_write_after_the_end_is_dropped() -> None:
 
 async def test_owner_hears_when_all_has_left() -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
-    valve.shut()
+    valve = FaultyStream(ours, send=[Stall()])
 
     class Answering(Owner):
         def backlog_drained(self) -> None:
@@ -232,7 +231,7 @@ async def test_owner_hears_when_all_has_left() -> None:
     transport.set_owner(owner)
     await settle()
     assert owner.told == []
-    valve.open()
+    valve.clear()
     await settle()
     assert owner.told == [("drained", 0), ("drained", 0)]
     assert await theirs.receive_some() == b"xmore"
@@ -242,8 +241,7 @@ async def test_owner_hears_when_all_has_left() -> None:
 
 async def test_waiting_for_room_ends_when_there_is_room() -> None:
     ours, _ = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
-    valve.shut()
+    valve = FaultyStream(ours, send=[Stall()])
     async with over(valve) as (transport, _), trio.open_nursery() as nursery:
         transport.write(bytes(11))
         await transport.wait_backlog(11)
@@ -251,15 +249,14 @@ async def test_waiting_for_room_ends_when_there_is_room() -> None:
         nursery.start_soon(transport.wait_backlog, 0)
         await settle()
         assert len(nursery.child_tasks) == 2
-        valve.open()
+        valve.clear()
         await settle()
         assert len(nursery.child_tasks) == 0
 
 
 @pytest.mark.parametrize("wake", ["wake_waiters", "abort"])
 async def test_waiting_for_room_ends_when_it_has_become_pointless(wake: str) -> None:
-    valve = ValveStream(trio.testing.memory_stream_pair()[0])
-    valve.shut()
+    valve = FaultyStream(trio.testing.memory_stream_pair()[0], send=[Stall()])
     async with over(valve) as (transport, _), trio.open_nursery() as nursery:
         transport.write(b"x")
         nursery.start_soon(transport.wait_backlog, 0)
@@ -278,8 +275,7 @@ async def test_waiting_for_room_on_a_closed_transport_ends_at_once() -> None:
 
 
 async def test_cancelled_wait_for_room_leaves_the_others_waiting() -> None:
-    valve = ValveStream(trio.testing.memory_stream_pair()[0])
-    valve.shut()
+    valve = FaultyStream(trio.testing.memory_stream_pair()[0], send=[Stall()])
     async with over(valve) as (transport, _), trio.open_nursery() as nursery:
         transport.write(b"x")
         nursery.start_soon(transport.wait_backlog, 0)
@@ -287,7 +283,7 @@ async def test_cancelled_wait_for_room_leaves_the_others_waiting() -> None:
             await transport.wait_backlog(0)
         assert scope.cancelled_caught
         assert len(nursery.child_tasks) == 1
-        valve.open()
+        valve.clear()
 
 
 async def test_write_error_is_told_behind_the_peers_last_words() -> None:

@@ -10,9 +10,10 @@ import pytest
 import trio
 import trio.testing
 from certificates import Certificates
-from fakes import Owner, PlainStream, ValveStream, over
+from fakes import Owner, PlainStream, over
 
 from trio_websocket._transports import StreamTransport
+from trio_websocket.testing import FaultyStream, Stall
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -62,8 +63,7 @@ async def test_closing_waits_no_longer_than_it_lingers(mock_clock: trio.testing.
 async def test_closing_has_a_bound_if_the_peer_does_not_read(
     mock_clock: trio.testing.MockClock, shutdown: bool
 ) -> None:
-    valve = ValveStream(trio.testing.memory_stream_pair()[0])
-    valve.shut()
+    valve = FaultyStream(trio.testing.memory_stream_pair()[0], send=[Stall()])
     async with over(valve) as (transport, owner):
         transport.write(b"x" * (not shutdown))
         close(transport, timeout=7, linger=math.inf, shutdown=shutdown)
@@ -147,7 +147,7 @@ async def test_tls_error_is_told(certificates: Certificates) -> None:
 
 
 async def test_error_while_closing_is_no_news() -> None:
-    class Stream(ValveStream):
+    class Stream(FaultyStream):
         async def send_eof(self) -> None:
             raise trio.BrokenResourceError("gone")
 
@@ -173,8 +173,7 @@ async def test_stream_that_fails_to_close_is_told_as_the_error() -> None:
 @pytest.mark.parametrize("is_before_the_start", [False, True])
 async def test_aborting_drops_what_is_left(is_before_the_start: bool) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
-    valve.shut()
+    valve = FaultyStream(ours, send=[Stall()])
     async with over(valve) as (transport, owner):
         transport.write(bytes(1000))
         if not is_before_the_start:

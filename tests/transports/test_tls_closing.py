@@ -14,6 +14,7 @@ from tls_support import VERSIONS, TlsOwner, leaving_nothing, make_contexts, talk
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports import StreamTransport
 from trio_websocket._transports._tls import TlsTransport
+from trio_websocket.testing import Stall
 
 settle = trio.testing.wait_all_tasks_blocked
 versions = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
@@ -189,7 +190,7 @@ async def test_closing_has_a_bound_if_the_peer_does_not_read(
     certificates: Certificates, mock_clock: trio.testing.MockClock
 ) -> None:
     async with talking_tls(certificates) as (tls, owner, _, valve):
-        valve.shut()
+        await valve.inject(send=[Stall()])
         tls.write(b"x")
         close(tls)
         await owner.lost.wait()

@@ -8,12 +8,13 @@ import pytest
 import trio
 import trio.testing
 from certificates import Certificates
-from fakes import PlainStream, ValveStream
+from fakes import PlainStream
 from tls_support import VERSIONS, TlsOwner, TlsPeer, leaving_nothing, make_contexts
 
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports import StreamTransport
 from trio_websocket._transports._tls import TlsTransport
+from trio_websocket.testing import FaultyStream, Stall
 
 settle = trio.testing.wait_all_tasks_blocked
 versions = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
@@ -215,9 +216,12 @@ async def test_plain_http_is_called_that(certificates: Certificates, request_lin
     ours, theirs = trio.testing.memory_stream_pair()
     await theirs.send_all(request_line)
     error = await fail_handshake(make_server(ours, certificates))
-    assert str(error) == "the client speaks plain HTTP, not TLS"
     assert isinstance(error, ssl.SSLError)
     assert "REQUEST" in error.reason
+    # A browser, or whoever forgot the "s", is told.
+    answer = await theirs.receive_some()
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.endswith(b"\r\n\r\nThis port speaks TLS: use wss: or https:.\n")
     assert await theirs.receive_some() == b""
 
 
@@ -271,8 +275,7 @@ async def test_alert_that_does_not_leave_delays_the_error_for_a_second_at_most(
     certificates: Certificates, mock_clock: trio.testing.MockClock
 ) -> None:
     ours, theirs = trio.testing.memory_stream_pair()
-    valve = ValveStream(ours)
-    valve.shut()
+    valve = FaultyStream(ours, send=[Stall()])
     server, client = make_contexts(certificates)
     server.minimum_version = ssl.TLSVersion.TLSv1_3
     client.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import ssl
 
-from trio_websocket._exceptions import HandshakeError
-from trio_websocket._transports import TlsTransport, Transport
+from trio_websocket._exceptions import HandshakeError, TLSFailed
+from trio_websocket._transports import TlsTransport, Transport, explain_tls
 
 __all__ = ["start_tls"]
-
-# OpenSSL's words, before 3.2 and since, for what is no TLS record; Python has a `reason` for the former only.
-_NO_RECORD = ("wrong version number", "record layer failure")
 
 
 async def start_tls(transport: Transport, host: str, port: int, context: ssl.SSLContext) -> Transport:
@@ -26,7 +23,8 @@ async def start_tls(transport: Transport, host: str, port: int, context: ssl.SSL
         The transport to use in its place.
 
     Raises:
-        HandshakeError: TLS failed.
+        TLSFailed: The two sides do not agree, or `host` is no name that TLS can send.
+        HandshakeError: The connection was lost.
 
     If cancelled, or on an error, the transport is closed.
     """
@@ -35,16 +33,6 @@ async def start_tls(transport: Transport, host: str, port: int, context: ssl.SSL
     try:
         await tls.do_handshake()
     except (ssl.SSLError, ValueError) as error:
-        # A ValueError: a name that TLS can't send.
-        raise HandshakeError(f"TLS handshake with {host} port {port} failed: {_explain(error)}") from error
+        kind = HandshakeError if isinstance(error, ssl.SSLEOFError) else TLSFailed
+        raise kind(f"TLS handshake with {host} port {port} failed: {explain_tls(error, 'server')}") from error
     return tls
-
-
-def _explain(error: ssl.SSLError | ValueError) -> str:
-    text = str(error)
-    if isinstance(error, ssl.SSLEOFError) and error.__cause__ is not None:
-        lost = error.__cause__
-        return f"{text}: {lost.__cause__ or lost}"
-    if any(reason in text for reason in _NO_RECORD):
-        return f"{text}; the peer does not seem to speak TLS"
-    return text

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Literal
 
 from trio_websocket._kernel import _py
 
-__all__ = ["KERNEL", "Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header"]
+__all__ = [
+    "KERNEL",
+    "Buffer",
+    "FrameDecoder",
+    "FrameHeader",
+    "apply_mask",
+    "encode_frame",
+    "encode_header",
+    "send_to",
+]
 
 
 def _choose() -> ModuleType:
@@ -45,6 +54,7 @@ if TYPE_CHECKING:
         apply_mask,
         encode_frame,
         encode_header,
+        send_to,
     )
 else:
     Buffer = _twin.Buffer
@@ -53,3 +63,4 @@ else:
     apply_mask = _twin.apply_mask
     encode_frame = _twin.encode_frame
     encode_header = _twin.encode_header
+    send_to = _twin.send_to

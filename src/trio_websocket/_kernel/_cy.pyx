@@ -10,6 +10,7 @@ idle connection costs no more than the object.
 cimport cython
 from cpython.buffer cimport (
     PyBUF_FULL_RO,
+    PyBUF_WRITABLE,
     PyBuffer_FillInfo,
     PyBuffer_IsContiguous,
     PyBuffer_Release,
@@ -17,6 +18,7 @@ from cpython.buffer cimport (
 )
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Check, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 from cpython.object cimport PyObject
@@ -27,6 +29,22 @@ from libc.string cimport memcpy, memmove
 
 from trio_websocket._kernel._py import Buffer, FrameHeader
 
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    /* There a socket is no file descriptor, and nothing calls these. */
+    #include <io.h>
+    #define _read_socket(fd, to, size) read(fd, to, (unsigned) (size))
+    #define _write_socket(fd, data, size) write(fd, data, (unsigned) (size))
+    #else
+    #include <unistd.h>
+    #define _read_socket read
+    #define _write_socket write
+    #endif
+    """
+    Py_ssize_t _read_socket(int fd, void* to, size_t size) noexcept nogil
+    Py_ssize_t _write_socket(int fd, const void* data, size_t size) noexcept nogil
+
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX
     Py_ssize_t Py_REFCNT(PyObject* data)
@@ -36,7 +54,7 @@ cdef extern from "Python.h":
     uint8_t* PyUnicode_1BYTE_DATA(object text)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 max_char)
 
-__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header"]
+__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header", "send_to"]
 
 cdef enum:
     # As in `_py`.
@@ -198,6 +216,20 @@ def encode_frame(int opcode, payload, *, bint fin=True, int rsv=0, bytes mask=No
         _close(&span)
 
 
+def send_to(int fd, bytes data not None):
+    cdef const char* start = PyBytes_AS_STRING(data)
+    cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(data)
+    if size > LARGE:
+        with nogil:
+            sent = _write_socket(fd, start, size)
+    else:
+        # To let the interpreter's lock go costs more than a socket that does not block takes.
+        sent = _write_socket(fd, start, size)
+    if sent < 0:
+        PyErr_SetFromErrno(OSError)
+    return sent
+
+
 def encode_header(int opcode, uint64_t size, *, bint fin=True, int rsv=0, bytes mask=None):
     cdef uint8_t head[MAX_HEADER]
     cdef Py_ssize_t head_size = _write_header(head, _first_byte(opcode, fin, rsv), size, mask)
@@ -256,6 +288,57 @@ cdef struct Header:
     uint64_t length
     bint is_minimal
     Py_ssize_t size
+
+
+cdef inline bint _parse(const uint8_t* at, Py_ssize_t available, Header* header) noexcept:
+    # Whether there is a whole header.
+    cdef int extended = 0, i
+    cdef uint64_t least = 0
+    if available < 2:
+        return False
+    header.first = at[0]
+    header.is_masked = at[1] >> 7
+    header.length = at[1] & 0x7F
+    if header.length == 126:
+        extended = 2
+        least = 126
+    elif header.length == 127:
+        extended = 8
+        least = 65536
+    if extended:
+        header.length = 0
+    header.size = 2 + extended + (4 if header.is_masked else 0)
+    if available < header.size:
+        return False
+    for i in range(extended):
+        header.length = header.length << 8 | at[2 + i]
+    header.is_minimal = header.length >= least
+    header.mask = at + 2 + extended
+    return True
+
+
+cdef inline object _message_in(
+    uint8_t* at, Py_ssize_t available, bint is_masked, uint64_t max_size, Py_ssize_t* used
+):
+    # The message that `at` begins with, or None; `used` is what it took.
+    cdef Header header
+    if not _parse(at, available, &header) or (header.first != 0x81 and header.first != 0x82):
+        return None
+    if header.is_masked != is_masked or not header.is_minimal or header.length > max_size:
+        return None
+    if header.length > <uint64_t> (available - header.size):
+        return None
+    cdef Py_ssize_t size = <Py_ssize_t> header.length
+    cdef uint64_t key = _key(header.mask, 0) if is_masked else 0
+    if header.first == 0x81:
+        message = _decode(at + header.size, size, key)
+        if message is None:
+            return None
+    else:
+        message = PyBytes_FromStringAndSize(NULL, size)
+        _copy(<uint8_t*> PyBytes_AS_STRING(message), at + header.size, size, key)
+    used[0] = header.size + size
+    return message
 
 
 @cython.final
@@ -333,6 +416,28 @@ cdef class FrameDecoder:
         Py_CLEAR(self._payload)
         self.remaining = 0
 
+    def receive_from(self, int fd, buffer, bint is_masked, long long max_size):
+        cdef Py_buffer view
+        cdef Py_ssize_t size, used = 0
+        cdef uint8_t* start
+        message = None
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            start = <uint8_t*> view.buf
+            # The interpreter's lock is kept, as in `send_to`; so nobody else uses the buffer.
+            size = _read_socket(fd, start, view.len)
+            if size < 0:
+                PyErr_SetFromErrno(OSError)
+            if self._start == self._end and not self.remaining and max_size >= 0:
+                message = _message_in(start, size, is_masked, <uint64_t> max_size, &used)
+            if used < size:
+                self._receive(start + used, size - used)
+        finally:
+            PyBuffer_Release(&view)
+        if message is None:
+            message = self._read_message(is_masked, max_size)
+        return size, message, self._start < self._end
+
     def receive_message(self, data, bint is_masked, long long max_size):
         cdef Span span
         _open(data, &span)
@@ -346,35 +451,21 @@ cdef class FrameDecoder:
         return self._read_message(is_masked, max_size)
 
     cdef object _read_message(self, bint is_masked, long long max_size):
-        cdef Header header
-        if self.remaining or not self._parse(&header):
+        cdef Py_ssize_t used = 0
+        if self.remaining or max_size < 0:
             return None
-        if header.first != 0x81 and header.first != 0x82:
-            return None
-        if header.is_masked != is_masked or not header.is_minimal:
-            return None
-        if max_size < 0 or header.length > <uint64_t> max_size:
-            return None
-        if header.length > <uint64_t> (self._end - self._start - header.size):
-            return None
-        cdef Py_ssize_t size = <Py_ssize_t> header.length
-        cdef uint8_t* start = self._data + self._start + header.size
-        cdef uint64_t key = _key(header.mask, 0) if is_masked else 0
-        if header.first == 0x81:
-            message = _decode(start, size, key)
-            if message is None:
-                return None
-        else:
-            message = PyBytes_FromStringAndSize(NULL, size)
-            _copy(<uint8_t*> PyBytes_AS_STRING(message), start, size, key)
-        self._consume(header.size + size)
+        message = _message_in(
+            self._data + self._start, self._end - self._start, is_masked, <uint64_t> max_size, &used
+        )
+        if used:
+            self._consume(used)
         return message
 
     def read_header(self):
         cdef Header header
         if self.remaining:
             raise AssertionError
-        if not self._parse(&header):
+        if not _parse(self._data + self._start, self._end - self._start, &header):
             self._settle()
             return None
         mask = None
@@ -405,34 +496,6 @@ cdef class FrameDecoder:
         return self._take() if self._payload is NULL else self._take_payload()
 
     # ------------------------------------------------------------------------------------------------ the buffer
-
-    cdef inline bint _parse(self, Header* header) noexcept:
-        # Whether there is a whole header.
-        cdef const uint8_t* at = self._data + self._start
-        cdef Py_ssize_t available = self._end - self._start
-        cdef int extended = 0, i
-        cdef uint64_t least = 0
-        if available < 2:
-            return False
-        header.first = at[0]
-        header.is_masked = at[1] >> 7
-        header.length = at[1] & 0x7F
-        if header.length == 126:
-            extended = 2
-            least = 126
-        elif header.length == 127:
-            extended = 8
-            least = 65536
-        if extended:
-            header.length = 0
-        header.size = 2 + extended + (4 if header.is_masked else 0)
-        if available < header.size:
-            return False
-        for i in range(extended):
-            header.length = header.length << 8 | at[2 + i]
-        header.is_minimal = header.length >= least
-        header.mask = at + 2 + extended
-        return True
 
     cdef inline int _receive(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t part

@@ -7,11 +7,20 @@ length or a forbidden bit as well as any other; `trio_websocket.protocol` decide
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header"]
+__all__ = [
+    "Buffer",
+    "FrameDecoder",
+    "FrameHeader",
+    "apply_mask",
+    "encode_frame",
+    "encode_header",
+    "send_to",
+]
 
 Buffer = bytes | bytearray | memoryview
 """Bytes; a memoryview has to be C-contiguous, and stands for its bytes, whatever its format."""
@@ -118,6 +127,23 @@ def _flat(data: Buffer) -> Buffer:
     if isinstance(data, bytes | bytearray):
         return data
     raise TypeError(f"a bytes-like object is required, not {type(data).__name__!r}")
+
+
+def send_to(fd: int, data: bytes) -> int:
+    """Send as much of `data` as a socket takes at once.
+
+    Args:
+        fd: The descriptor of a socket that does not block.
+        data: At least one byte.
+
+    Returns:
+        How many bytes it took.
+
+    Raises:
+        BlockingIOError: It takes none now.
+        OSError: It does not send.
+    """
+    return os.write(fd, data)
 
 
 class FrameDecoder:
@@ -241,6 +267,27 @@ class FrameDecoder:
         """`receive_data` and `read_message` at once."""
         self.receive_data(data)
         return self.read_message(is_masked, max_size)
+
+    def receive_from(
+        self, fd: int, buffer: memoryview, is_masked: bool, max_size: int
+    ) -> tuple[int, str | bytes | None, bool]:
+        """As `receive_message`, with what a socket has.
+
+        Args:
+            fd: The descriptor of a socket that does not block.
+            buffer: Where to read to: as many bytes at most, and of no meaning afterwards.
+            is_masked: As in `read_message`; so is `max_size`, and a negative one gives no message.
+
+        Returns:
+            How many bytes were received, 0 at the end; the message or None; and whether more was received than that.
+
+        Raises:
+            BlockingIOError: There is nothing yet.
+            OSError: The socket does not receive.
+        """
+        size = os.readv(fd, [buffer])
+        message = self.receive_message(buffer[:size], is_masked, max_size)
+        return size, message, self._position < len(self._buffer)
 
     def read_header(self) -> FrameHeader | None:
         """Read the next frame's header, or None until it is there whole, with its masking key."""

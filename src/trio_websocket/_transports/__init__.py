@@ -8,10 +8,12 @@ import trio
 
 from trio_websocket._transports._accept import accept_sockets, is_plain_listener
 from trio_websocket._transports._base import Transport, TransportOwner
-from trio_websocket._transports._poller import is_poller_supported
-from trio_websocket._transports._socket import SocketTransport, is_plain_socket
+from trio_websocket._transports._poller import is_pollable
+from trio_websocket._transports._socket import SocketTransport
 from trio_websocket._transports._stream import StreamTransport
 from trio_websocket._transports._tls import TlsTransport
+from trio_websocket._transports._tls_errors import explain_tls
+from trio_websocket._transports._unix import UnixPath, check_unix_path, listening_on_unix
 
 __all__ = [
     "SocketTransport",
@@ -19,8 +21,12 @@ __all__ = [
     "TlsTransport",
     "Transport",
     "TransportOwner",
+    "UnixPath",
     "accept_sockets",
+    "check_unix_path",
+    "explain_tls",
     "is_plain_listener",
+    "listening_on_unix",
     "open_transport",
 ]
 
@@ -33,12 +39,7 @@ def open_transport(stream: trio.abc.Stream, receive_size: int | None) -> Transpo
         receive_size: Bytes to ask for at once; None for the library's choice.
     """
     # Exactly that type: what is derived from it may do something else with the bytes.
-    if (
-        type(stream) is trio.SocketStream
-        and is_plain_socket(stream.socket)
-        and stream.socket.fileno() != -1
-        and is_poller_supported()
-    ):
+    if type(stream) is trio.SocketStream and is_pollable(stream.socket) and stream.socket.fileno() != -1:
         sock = stream.socket
         raw = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
         # It does not block anyway; but with `socket.setdefaulttimeout`, Python would wait in its place.

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import trio
 
-from trio_websocket._transports._poller import is_poller_supported
-from trio_websocket._transports._socket import SocketTransport, is_plain_socket
+from trio_websocket._transports._poller import is_pollable
+from trio_websocket._transports._socket import SocketTransport
 
 __all__ = ["accept_sockets", "is_plain_listener"]
 
@@ -31,9 +31,7 @@ _OVER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 
 def is_plain_listener(listener: object) -> bool:
     """Whether `listener` is one of Trio's own, over a socket of the system, on a platform that has a poller."""
-    return (
-        type(listener) is trio.SocketListener and is_plain_socket(listener.socket) and is_poller_supported()
-    )
+    return type(listener) is trio.SocketListener and is_pollable(listener.socket)
 
 
 async def accept_sockets(

@@ -17,7 +17,12 @@ __all__ = ["Transport", "TransportOwner"]
 
 
 class TransportOwner(Protocol):
-    """What a transport tells, synchronously, and never from inside one of its own methods."""
+    """What a transport tells, synchronously, and never from inside one of its own methods.
+
+    An owner may have a method `receive_from(fd, buffer)`, too: a transport over a socket calls it in place of
+    `data_received`, to take in what the socket has, as much as `buffer` takes at most. It returns how many bytes came, 0 at
+    the end, which is still to be told; an OSError of the socket passes through.
+    """
 
     @property
     def is_filling(self) -> bool:
@@ -96,6 +101,18 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     def resume_reading(self) -> None:
         """Go on reading."""
+
+    @property
+    @abc.abstractmethod
+    def is_paused(self) -> bool:
+        """Whether `pause_reading` holds."""
+
+    @abc.abstractmethod
+    def take_sign_of_life(self) -> bool:
+        """Whether the peer has shown that it is there since the last call.
+
+        It has sent a byte, or taken some of what had to wait until it takes more.
+        """
 
     def can_read_in_person(self) -> bool:
         """Whether `read_in_person` may be called now: a transport may know that this is cheaper."""

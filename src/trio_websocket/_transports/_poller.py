@@ -7,10 +7,14 @@ connections use the stream transport.
 from __future__ import annotations
 
 import contextlib
+import functools
 import select as system_select
+import socket
 from typing import Any, Final, Protocol
 
-__all__ = ["HANG_UP", "READABLE", "WRITABLE", "Poller", "is_poller_supported", "make_poller"]
+import trio
+
+__all__ = ["HANG_UP", "READABLE", "WRITABLE", "Poller", "is_pollable", "is_poller_supported", "make_poller"]
 
 # Type checkers know only what their own platform has.
 select: Any = system_select
@@ -96,6 +100,18 @@ class _KqueuePoller:
 def is_poller_supported() -> bool:
     """Whether the platform has one."""
     return hasattr(select, "epoll") or hasattr(select, "kqueue")
+
+
+def is_pollable(sock: trio.socket.SocketType) -> bool:
+    """Whether the platform has a poller, and `sock` is Trio's own, over a socket of the system."""
+    return type(sock) is _trio_socket_type() and is_poller_supported()
+
+
+@functools.cache
+def _trio_socket_type() -> type:
+    # With a custom socket factory, a SocketStream may hold what is no socket at all.
+    with trio.socket.from_stdlib_socket(socket.socket()) as sock:
+        return type(sock)
 
 
 def make_poller() -> Poller:

@@ -10,18 +10,19 @@ Theory of operation
 
 from __future__ import annotations
 
-import functools
 import logging
 import socket
+from collections.abc import Callable
 
 import trio
 
 from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
+from trio_websocket._kernel import send_to
 from trio_websocket._transports._base import Transport, TransportOwner
 from trio_websocket._transports._hub import Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, WRITABLE
 
-__all__ = ["SocketTransport", "is_plain_socket"]
+__all__ = ["SocketTransport"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -41,18 +42,6 @@ _LARGE_READ = 16384
 _LAST_WORDS = 1.0
 
 
-def is_plain_socket(sock: trio.socket.SocketType) -> bool:
-    """Whether `sock` is Trio's own, over one of the system."""
-    return type(sock) is _trio_socket_type()
-
-
-@functools.cache
-def _trio_socket_type() -> type:
-    # With a custom socket factory, a SocketStream may hold what is no socket at all.
-    with trio.socket.from_stdlib_socket(socket.socket()) as sock:
-        return type(sock)
-
-
 class SocketTransport(Transport):
     """A transport over `sock`, a connected and non-blocking stream socket, which is the transport's from now on.
 
@@ -67,10 +56,10 @@ class SocketTransport(Transport):
         "_has_ended",
         "_has_hung_up",
         "_hub",
+        "_is_alive",
         "_is_blocked",
         "_is_closing",
         "_is_in_person",
-        "_is_paused",
         "_is_put_off",
         "_is_readable",
         "_is_released",
@@ -78,12 +67,14 @@ class SocketTransport(Transport):
         "_names",
         "_outgoing",
         "_owner",
+        "_receive_from",
         "_receive_size",
         "_sock",
         "_waiters",
         "_written_at",
         "backlog",
         "fd",
+        "is_paused",
     )
 
     def __init__(self, sock: socket.socket, *, receive_size: int | None = None) -> None:
@@ -94,12 +85,14 @@ class SocketTransport(Transport):
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
         self._is_put_off = False
+        self._is_alive = False  # the peer, since somebody asked
         # Reading.
         self._receive_size = receive_size
+        self._receive_from: Callable[[int, memoryview], int] | None = None
         self._buffer: memoryview | None = None
         self._latest_size = 0  # of a read
         self._is_readable = False  # as far as we know
-        self._is_paused = False
+        self.is_paused: bool = False
         self._is_in_person = False  # a task waits for the socket itself
         self._has_hung_up = False  # the poller has seen the end
         self._has_ended = False  # so have we
@@ -123,6 +116,7 @@ class SocketTransport(Transport):
 
     def set_owner(self, owner: TransportOwner) -> None:
         self._owner = owner
+        self._receive_from = getattr(owner, "receive_from", None)
         if self._hub is None:
             try:
                 hub = self._hub = hub_of_this_run()
@@ -139,6 +133,9 @@ class SocketTransport(Transport):
         if events & HANG_UP:
             self._has_hung_up = True
         if events & WRITABLE:
+            if self._is_blocked:
+                # The peer's system has taken some.
+                self._is_alive = True
             self._is_blocked = False
             self._drain()
         if events != WRITABLE:
@@ -164,25 +161,29 @@ class SocketTransport(Transport):
     # --------------------------------------------------------------------------------------------------- reading
 
     def pause_reading(self) -> None:
-        self._is_paused = True
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
+        if self.is_paused:
+            self.is_paused = False
             if self._is_readable:
                 self._put_off()
 
+    def take_sign_of_life(self) -> bool:
+        is_alive, self._is_alive = self._is_alive, False
+        return is_alive
+
     def _read(self) -> None:
         owner, buffer = self._owner, self._buffer
-        if self._is_paused or self._is_released or owner is None or buffer is None:
+        if self.is_paused or self._is_released or owner is None or buffer is None:
             return
         try:
             if self._latest_size >= _LARGE_READ and owner.is_filling and not self._read_large(owner):
                 return
-            size = self._sock.recv_into(buffer)
+            receive = self._receive_from
+            size = self._receive(owner, buffer) if receive is None else receive(self.fd, buffer)
             self._latest_size = size
-            if size:
-                owner.data_received(buffer[:size])
+            self._is_alive = True
         except BlockingIOError:
             self._is_readable = False
         except Exception as error:
@@ -197,6 +198,12 @@ class SocketTransport(Transport):
                 # A short read has emptied the socket; only an end could lie behind it.
                 self._is_readable = False
 
+    def _receive(self, owner: TransportOwner, buffer: memoryview) -> int:
+        size = self._sock.recv_into(buffer)
+        if size:
+            owner.data_received(buffer[:size])
+        return size
+
     def _read_large(self, owner: TransportOwner) -> bool:
         """Receive a large payload to where it belongs; whether this turn may read on behind it."""
         left = _TURN_SIZE
@@ -208,8 +215,9 @@ class SocketTransport(Transport):
             if not size:
                 self._end_reading(owner)
                 return False
+            self._is_alive = True
             left -= size
-        return not (self._is_paused or self._is_released)
+        return not (self.is_paused or self._is_released)
 
     def _end_reading(self, owner: TransportOwner) -> None:
         self._is_readable = False
@@ -226,7 +234,7 @@ class SocketTransport(Transport):
     def can_read_in_person(self) -> bool:
         if self._hub is None or not self._hub.is_quiet or self._outgoing:
             return False
-        return not (self._is_readable or self._is_paused or self._is_closing or self._is_in_person)
+        return not (self._is_readable or self.is_paused or self._is_closing or self._is_in_person)
 
     async def read_in_person(self) -> None:
         hub = self._hub
@@ -270,7 +278,7 @@ class SocketTransport(Transport):
             return
         self._written_at = hub.turns
         try:
-            sent = self._sock.send(data)
+            sent = send_to(self.fd, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:

@@ -39,15 +39,20 @@ class StreamTransport(Transport):
         receive_size: Bytes to ask the stream for at once; None for the library's choice.
     """
 
+    is_paused = False
+
     def __init__(self, stream: trio.abc.Stream, *, receive_size: int | None = None) -> None:
         self._local, self._remote = endpoints_of_stream(stream)
         self._stream = stream
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
+        # Signs of life.
+        self._is_alive = False  # the peer has sent something since somebody asked
+        self._sends = 0  # begun and ended: odd while something is being sent
+        self._sends_seen = 0  # when somebody asked
         # Reading.
         self._receive_size = receive_size or DEFAULT_RECEIVE_SIZE
         self._reader_scope = trio.CancelScope()
-        self._is_paused = False
         self._unpaused = trio.lowlevel.ParkingLot()
         self._reader_ended = trio.Event()
         # Writing.
@@ -80,24 +85,32 @@ class StreamTransport(Transport):
     # --------------------------------------------------------------------------------------------------- reading
 
     def pause_reading(self) -> None:
-        self._is_paused = True
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
+        if self.is_paused:
+            self.is_paused = False
             self._unpaused.unpark_all()
+
+    def take_sign_of_life(self) -> bool:
+        # A send is one only if it had to wait; here, it did so when somebody looked.
+        has_taken = self._sends_seen % 2 == 1 and self._sends != self._sends_seen
+        self._sends_seen = self._sends
+        is_alive, self._is_alive = self._is_alive or has_taken, False
+        return is_alive
 
     async def _read(self) -> None:
         assert self._owner is not None
         try:
             with self._reader_scope:
                 while not self._reader_scope.cancel_called:
-                    while self._is_paused:
+                    while self.is_paused:
                         await self._unpaused.park()
                     data = await self._stream.receive_some(self._receive_size)
                     if not data:
                         self._owner.eof_received()
                         break
+                    self._is_alive = True
                     self._owner.data_received(data)
         except Exception as error:
             # Broken and closed streams, and whatever a stream that is not ours may raise, also when it is cancelled.
@@ -156,7 +169,9 @@ class StreamTransport(Transport):
         while True:
             while self._outgoing:
                 data = self._next_to_send()
+                self._sends += 1
                 await self._stream.send_all(data)
+                self._sends += 1
                 self._backlog -= len(data)
                 self._waiters.unpark_all()
             if self._is_closing:

@@ -24,6 +24,7 @@ import trio
 from trio_websocket._endpoint import Endpoint
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports._base import Transport, TransportOwner
+from trio_websocket._transports._tls_errors import ANSWER_TO_PLAIN_HTTP, PLAIN_HTTP
 
 __all__ = ["TlsTransport"]
 
@@ -43,9 +44,6 @@ _MAX_PROVOKED = 65536
 
 # Seconds for an alert to leave.
 _LAST_WORDS = 1.0
-
-# OpenSSL's reasons where a client sent "GET " or "CONNECT ".
-_PLAIN_HTTP = ("HTTP_REQUEST", "HTTPS_PROXY_REQUEST")
 
 
 class TlsTransport(Transport):
@@ -71,7 +69,6 @@ class TlsTransport(Transport):
         "_is_established",
         "_is_lost",
         "_is_lost_told",
-        "_is_paused",
         "_is_telling",
         "_is_turn_due",
         "_outgoing",
@@ -81,6 +78,7 @@ class TlsTransport(Transport):
         "_unsent",
         "_waiters",
         "_wrap",
+        "is_paused",
     )
 
     def __init__(
@@ -101,7 +99,7 @@ class TlsTransport(Transport):
         self._is_established = False
         # Reading.
         self._incoming = ssl.MemoryBIO()
-        self._is_paused = True  # there is no owner
+        self.is_paused: bool = True  # there is no owner
         self._is_telling = False
         self._is_turn_due = False
         self._has_ended = False  # the inner transport has
@@ -126,8 +124,7 @@ class TlsTransport(Transport):
 
     def set_owner(self, owner: TransportOwner) -> None:
         """Tell `owner` from now on; not before `do_handshake` is done."""
-        is_first = self._owner is None
-        self._owner = owner
+        is_first, self._owner = self._owner is None, owner
         if is_first:
             self.resume_reading()
 
@@ -166,8 +163,8 @@ class TlsTransport(Transport):
         except ssl.SSLWantReadError:
             self._flush()
         except ssl.SSLError as error:
-            if error.reason in _PLAIN_HTTP:
-                error.strerror = "the client speaks plain HTTP, not TLS"
+            if error.reason in PLAIN_HTTP:
+                self._inner.write(ANSWER_TO_PLAIN_HTTP)
             self._fail(error)
         else:
             self._flush()
@@ -177,18 +174,21 @@ class TlsTransport(Transport):
     # --------------------------------------------------------------------------------------------------- reading
 
     def pause_reading(self) -> None:
-        self._is_paused = True
+        self.is_paused = True
         self._inner.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
+        if self.is_paused:
+            self.is_paused = False
             has_eof = (self._has_ended or self._is_at_eof) and not self._is_eof_told
             if self._is_telling or not (self._is_lost or self._has_encrypted() or has_eof):
                 self._inner.resume_reading()
             elif not self._is_turn_due:
                 self._is_turn_due = True
                 trio.lowlevel.current_trio_token().run_sync_soon(self._turn)
+
+    def take_sign_of_life(self) -> bool:
+        return self._inner.take_sign_of_life()
 
     def can_read_in_person(self) -> bool:
         return not self._is_turn_due and self._inner.can_read_in_person()
@@ -211,7 +211,7 @@ class TlsTransport(Transport):
         if not self._is_established:
             self._incoming.write(data)
             self._shake_hands()
-        elif self._is_paused:
+        elif self.is_paused:
             # It was on its way already, or there is no owner yet.
             self._incoming.write(data)
             self._inner.pause_reading()
@@ -250,7 +250,7 @@ class TlsTransport(Transport):
         owner = self._owner
         assert owner is not None
         filled = 0
-        while not (self._is_paused or self._is_closing or self._is_at_eof):
+        while not (self.is_paused or self._is_closing or self._is_at_eof):
             if self._has_encrypted():
                 try:
                     if owner.is_filling:
@@ -280,7 +280,7 @@ class TlsTransport(Transport):
         return size
 
     def _tell_eof(self) -> None:
-        if self._is_eof_told or self._is_paused or self._is_closing:
+        if self._is_eof_told or self.is_paused or self._is_closing:
             return
         if self._is_at_eof or (self._has_ended and not self._has_encrypted()):
             assert self._owner is not None
@@ -293,7 +293,7 @@ class TlsTransport(Transport):
         """Go on, when it is not the inner transport that calls."""
         self._is_turn_due = False
         try:
-            if not (self._is_paused or self._is_closing):
+            if not (self.is_paused or self._is_closing):
                 self._tell(b"")
         except Exception as error:
             # A bug of the owner's. Raised from here, it would end the whole run, and so all connections.
@@ -302,7 +302,7 @@ class TlsTransport(Transport):
             self.abort()
         if self._is_lost:
             self._tell_lost()
-        elif not self._is_paused:
+        elif not self.is_paused:
             self._inner.resume_reading()
 
     # --------------------------------------------------------------------------------------------------- writing

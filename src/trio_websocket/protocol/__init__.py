@@ -16,6 +16,7 @@ Both are pulled: give bytes with `receive_data` and `receive_eof`, take events w
 from __future__ import annotations
 
 from trio_websocket._exceptions import CloseReason, LocalProtocolError, ProtocolError, RemoteProtocolError
+from trio_websocket.protocol._deflate import PerMessageDeflate
 from trio_websocket.protocol._events import (
     NEED_DATA,
     BinaryReceived,
@@ -23,12 +24,14 @@ from trio_websocket.protocol._events import (
     HandshakeCompleted,
     Headers,
     NeedData,
+    PartReceived,
     PingReceived,
     PongReceived,
     RequestReceived,
     ResponseRejected,
     TextReceived,
 )
+from trio_websocket.protocol._heartbeat import Heartbeat
 from trio_websocket.protocol._http1 import ClientHandshake, ServerHandshake
 from trio_websocket.protocol._messages import DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_MESSAGE_SIZE
 from trio_websocket.protocol._session import Event, Session
@@ -46,9 +49,12 @@ __all__ = [
     "Event",
     "HandshakeCompleted",
     "Headers",
+    "Heartbeat",
     "LocalProtocolError",
     "Message",
     "NeedData",
+    "PartReceived",
+    "PerMessageDeflate",
     "PingReceived",
     "PongReceived",
     "ProtocolError",

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from trio_websocket.protocol._deflate import PerMessageDeflate
+
 __all__ = [
     "NEED_DATA",
     "BinaryReceived",
@@ -13,6 +15,7 @@ __all__ = [
     "HandshakeCompleted",
     "Headers",
     "NeedData",
+    "PartReceived",
     "PingReceived",
     "PongReceived",
     "RequestReceived",
@@ -49,6 +52,17 @@ class BinaryReceived:
     """A whole binary message (RFC 6455 §5.6)."""
 
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartReceived:
+    """What has come of a message that is given in parts: `str` of a text, `bytes` of a binary one (RFC 6455 §5.4).
+
+    `is_final` tells that the message is whole with it. It is not empty, unless it is the final one.
+    """
+
+    data: str | bytes
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +104,14 @@ class RequestReceived:
 
 @dataclass(frozen=True, slots=True)
 class HandshakeCompleted:
-    """The opening handshake is done (RFC 6455 §4.1, §4.2.2): `headers` are those of the response."""
+    """The opening handshake is done (RFC 6455 §4.1, §4.2.2): `headers` are those of the response.
+
+    `compression` is what was agreed on (RFC 7692), for the session to know, or None.
+    """
 
     subprotocol: str | None
     headers: Headers
+    compression: PerMessageDeflate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,28 @@ __all__ = ["MAX_CONTROL_SIZE", "check_control_payload", "check_header"]
 MAX_CONTROL_SIZE = 125
 
 _KNOWN = frozenset({0x0, 0x1, 0x2, 0x8, 0x9, 0xA})
+_FIRST = frozenset({0x1, 0x2})
 
 
-def check_header(header: FrameHeader, *, must_be_masked: bool) -> None:
+# RFC 7692 §6: RSV1 says that a message is compressed, once that was agreed on.
+_RSV1 = 4
+
+
+def check_header(header: FrameHeader, *, must_be_masked: bool, may_be_compressed: bool = False) -> None:
     """Hold a frame's header against the rules that need nothing but the header.
+
+    Args:
+        header: The header.
+        must_be_masked: Whether the peer has to mask.
+        may_be_compressed: Whether compression was agreed on.
 
     Raises:
         RemoteProtocolError: It breaks one.
     """
     fin, rsv, opcode, mask, length, is_minimal = header
     # RFC 6455 §5.2: RSV bits MUST be 0 unless an extension is negotiated that gives them a meaning.
-    if rsv:
+    # RFC 7692 §6: RSV1 may be set on the first frame of a message, and MUST NOT be on any other.
+    if rsv and not (rsv == _RSV1 and may_be_compressed and opcode in _FIRST):
         raise RemoteProtocolError(f"frame with reserved bits set: {rsv:03b}")
     # RFC 6455 §5.2: an unknown opcode fails the connection.
     if opcode not in _KNOWN:

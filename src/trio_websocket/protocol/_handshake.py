@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
+from trio_websocket.protocol._deflate import PerMessageDeflate
+from trio_websocket.protocol._deflate_negotiation import check_answer, make_offers
 from trio_websocket.protocol._events import Headers
 from trio_websocket.protocol._headers import (
     Extension,
@@ -108,7 +110,11 @@ def error_headers(status_code: int) -> list[tuple[bytes, bytes]]:
 
 
 def request_headers(
-    *, host: str, key: bytes, subprotocols: Iterable[str] = (), extra_headers: HeaderInput = ()
+    host: str,
+    key: bytes,
+    subprotocols: Iterable[str] = (),
+    extra_headers: HeaderInput = (),
+    offers: Sequence[PerMessageDeflate] = (),
 ) -> list[tuple[bytes, bytes]]:
     """Make the header fields of a client's request (RFC 6455 §4.1).
 
@@ -117,6 +123,7 @@ def request_headers(
         key: From `make_key`.
         subprotocols: In the order of preference.
         extra_headers: Further header fields.
+        offers: Of compression, in the order of preference.
 
     Raises:
         TypeError: An argument is of another type.
@@ -137,11 +144,16 @@ def request_headers(
     ]
     if names := check_subprotocols(subprotocols):
         headers.append((b"Sec-WebSocket-Protocol", ", ".join(names).encode("ascii")))
+    if offers:
+        headers.append((b"Sec-WebSocket-Extensions", make_offers(offers)))
     return headers + build_headers(extra_headers, _RESERVED)
 
 
 def response_headers(
-    *, key: bytes, subprotocol: str | None = None, extra_headers: HeaderInput = ()
+    key: bytes,
+    subprotocol: str | None = None,
+    extra_headers: HeaderInput = (),
+    extension: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
     """Make the header fields of a server's 101 response (RFC 6455 §4.2.2, item 5).
 
@@ -149,6 +161,7 @@ def response_headers(
         key: The client's key.
         subprotocol: One that the client proposed, or None.
         extra_headers: Further header fields.
+        extension: What answers the client's offer of an extension, or None.
 
     Raises:
         TypeError: An argument is of another type.
@@ -161,6 +174,8 @@ def response_headers(
     ]
     if subprotocol is not None:
         headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
+    if extension is not None:
+        headers.append((b"Sec-WebSocket-Extensions", extension))
     return headers + build_headers(extra_headers, _RESERVED)
 
 
@@ -281,16 +296,22 @@ def _proposed_subprotocols(values: _Values) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_response(headers: Headers, key: bytes, offered_subprotocols: Sequence[str] = ()) -> str | None:
+def check_response(
+    headers: Headers,
+    key: bytes,
+    offered_subprotocols: Sequence[str] = (),
+    offers: Sequence[PerMessageDeflate] = (),
+) -> tuple[str | None, PerMessageDeflate | None]:
     """Check the header fields of a server's 101 response (RFC 6455 §4.1, from "Once the client's ...").
 
     Args:
         headers: The response's header fields, with lower-case names.
         key: The key that was sent.
         offered_subprotocols: Those that were offered.
+        offers: Of compression, which were sent.
 
     Returns:
-        The subprotocol that the server chose, or None.
+        The subprotocol that the server chose, and the compression that is agreed on; each may be None.
 
     Raises:
         RemoteProtocolError: It is not the answer to this handshake.
@@ -311,11 +332,17 @@ def check_response(headers: Headers, key: bytes, offered_subprotocols: Sequence[
         raise RemoteProtocolError(
             f"the response must have one Sec-WebSocket-Accept with {shown(expected)}, it has {_list(accept)}"
         )
-    # Item 5: no extension that was not asked for. None was.
-    extensions = values.get(b"sec-websocket-extensions", ())
-    if split_list(extensions):
-        raise RemoteProtocolError(f"the server chose an extension that was not offered: {_list(extensions)}")
-    return _chosen_subprotocol(values, offered_subprotocols)
+    # Item 5: no extension that was not asked for.
+    compression = check_answer(_chosen_extensions(values), offers)
+    return _chosen_subprotocol(values, offered_subprotocols), compression
+
+
+def _chosen_extensions(values: _Values) -> Sequence[Extension]:
+    try:
+        return parse_extensions(values.get(b"sec-websocket-extensions", ()))
+    except RemoteProtocolError as error:
+        # A status is what a client gets.
+        raise RemoteProtocolError(str(error)) from None
 
 
 def _chosen_subprotocol(values: _Values, offered: Sequence[str]) -> str | None:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
+from trio_websocket.protocol._deflate import Compression, offers_of
+from trio_websocket.protocol._deflate_negotiation import answer_offers
 from trio_websocket.protocol._events import (
     NEED_DATA,
     HandshakeCompleted,
@@ -189,12 +191,14 @@ class _Handshake:
         return self._broken(f"sent something else than an HTTP/1.1 {self._peer.message}: {shown(line)}")
 
     def _ended(self) -> RemoteProtocolError:
-        """Make the error for an end of the connection before the peer's message was whole."""
+        """Make the error for an end of the connection before the peer's message was whole; its code is 1006."""
         if self._buffer:
-            return self._broken(f"ended the connection in the middle of its {self._peer.message}")
-        error = self._broken(f"ended the connection before sending a {self._peer.message}")
-        # Nobody asked for anything, so nobody is answered.
-        error.status_code = None
+            error = self._broken(f"ended the connection in the middle of its {self._peer.message}")
+        else:
+            error = self._broken(f"ended the connection before sending a {self._peer.message}")
+            # Nobody asked for anything, so nobody is answered.
+            error.status_code = None
+        error.code = 1006
         return error
 
 
@@ -208,6 +212,7 @@ class ClientHandshake(_Handshake):
         resource: Path and query; what a request line cannot have is percent-encoded.
         subprotocols: Offers, in the order of preference.
         extra_headers: Further header fields.
+        compression: What to offer: True or a `PerMessageDeflate`, or several in the order of preference.
         random_bytes: Gives that many random bytes, for the key.
         max_header_size: The most bytes of status lines and header fields that the server may send.
         max_body_size: How many bytes of a rejection's body are kept.
@@ -218,7 +223,8 @@ class ClientHandshake(_Handshake):
     """
 
     __slots__ = (
-        *("_key", "_subprotocols", "_parser", "_is_completed", "_rejection", "_body", "_max_body_size"),
+        *("_key", "_subprotocols", "_offers", "_parser"),
+        *("_is_completed", "_rejection", "_body", "_max_body_size"),
     )
 
     def __init__(
@@ -228,6 +234,7 @@ class ClientHandshake(_Handshake):
         resource: str,
         subprotocols: Iterable[str] = (),
         extra_headers: HeaderInput = (),
+        compression: Compression = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         max_header_size: int = 16384,
         max_body_size: int = 65536,
@@ -235,9 +242,8 @@ class ClientHandshake(_Handshake):
         super().__init__(_SERVER, max_header_size)
         self._key = make_key(random_bytes)
         self._subprotocols = check_subprotocols(subprotocols)
-        headers = request_headers(
-            host=host, key=self._key, subprotocols=self._subprotocols, extra_headers=extra_headers
-        )
+        self._offers = offers_of(compression)
+        headers = request_headers(host, self._key, self._subprotocols, extra_headers, self._offers)
         self._outgoing += get_request(encode_resource(resource), headers)
         self._parser = ResponseParser(max_header_size)
         self._is_completed = False
@@ -274,9 +280,9 @@ class ClientHandshake(_Handshake):
         while (head := self._take_head()) is not None:
             status_code, headers = self._parser.parse_head(head)
             if status_code == 101:
-                subprotocol = check_response(headers, self._key, self._subprotocols)
+                agreed = check_response(headers, self._key, self._subprotocols, self._offers)
                 self._is_completed = True
-                return HandshakeCompleted(subprotocol, headers)
+                return HandshakeCompleted(agreed[0], headers, agreed[1])
             # RFC 9110 §15.2: a client MUST be able to parse one or more 1xx responses before the final one.
             if status_code >= 200:
                 self._rejection = (status_code, headers)
@@ -299,13 +305,18 @@ class ServerHandshake(_Handshake):
     """The server's side of an opening handshake over HTTP/1.1 (RFC 6455 §4.2).
 
     Args:
+        compression: What to agree to if it is offered: True or a `PerMessageDeflate`, or several.
         max_header_size: The most bytes that the request line and the header fields may have.
+
+    Raises:
+        TypeError: `compression` is of another type.
     """
 
-    __slots__ = ("_answer", "_is_head", "_request")
+    __slots__ = ("_answer", "_compression", "_is_head", "_request")
 
-    def __init__(self, *, max_header_size: int = 16384) -> None:
+    def __init__(self, *, compression: Compression = None, max_header_size: int = 16384) -> None:
         super().__init__(_CLIENT, max_header_size)
+        self._compression = offers_of(compression)
         self._request: OpeningRequest | None = None
         # "accepted" or "rejected".
         self._answer: str | None = None
@@ -319,7 +330,7 @@ class ServerHandshake(_Handshake):
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
-        """The extensions that the client offers, none of which is accepted (RFC 6455 §9.1)."""
+        """The extensions that the client offers (RFC 6455 §9.1); `accept` takes none but permessage-deflate."""
         return () if self._request is None else self._request.extensions
 
     def receive_eof(self) -> None:
@@ -356,7 +367,7 @@ class ServerHandshake(_Handshake):
             extra_headers: Further header fields.
 
         Returns:
-            The subprotocol and the header fields of the response.
+            The subprotocol, the header fields of the response, and the compression that is agreed on.
 
         Raises:
             TypeError: An argument is of another type.
@@ -371,10 +382,12 @@ class ServerHandshake(_Handshake):
                 f"the subprotocol {shown(str(subprotocol))} is not one that the client proposed: "
                 + (", ".join(request.subprotocols) or "none")
             )
-        headers = response_headers(key=request.key, subprotocol=subprotocol, extra_headers=extra_headers)
+        compression, extension = answer_offers(request.extensions, self._compression)
+        headers = response_headers(request.key, subprotocol, extra_headers, extension)
         self._outgoing += switching_response(headers)
         self._answer = "accepted"
-        return HandshakeCompleted(subprotocol, tuple([(name.lower(), value) for name, value in headers]))
+        lowered = tuple([(name.lower(), value) for name, value in headers])
+        return HandshakeCompleted(subprotocol, lowered, compression)
 
     def reject(self, status_code: int, *, extra_headers: HeaderInput = (), body: bytes | None = None) -> None:
         """Reject the request: the response is in `data_to_send()` then; the caller sends it and closes.

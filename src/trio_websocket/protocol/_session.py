@@ -1,10 +1,10 @@
 """One WebSocket session after its opening handshake: bytes in, events out; messages in, bytes out.
 
 Theory of operation
-    Reading is pulled: `receive_data` only keeps bytes, `next_event` takes one frame after another off them until a
-    message is whole or a control frame has something to tell. Frames, messages and close codes each have their rules
-    in a module of their own; what they raise passes `next_event`, the one choke point that turns a peer's mistake into
-    a close frame and a dead session.
+    Reading is pulled: `receive_data` only keeps bytes, `next_event` has the reader take one frame after another off
+    them until a message is whole or a control frame has something to tell. Frames, messages and close codes each have
+    their rules in a module of their own; what they raise passes `next_event`, the one choke point that turns a peer's
+    mistake into a close frame and a dead session.
 
     What RFC 6455 makes us answer (pings, a close) is answered in the same step, so that whoever drives the session
     cannot forget it: after each call, send what `data_to_send` gives.
@@ -18,40 +18,25 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 from trio_websocket._exceptions import CloseReason, LocalProtocolError, RemoteProtocolError
-from trio_websocket._kernel import Buffer, FrameDecoder, FrameHeader
-from trio_websocket.protocol._close import decode_close, encode_close, truncate_reason
-from trio_websocket.protocol._events import (
-    NEED_DATA,
-    BinaryReceived,
-    CloseReceived,
-    NeedData,
-    PingReceived,
-    PongReceived,
-    TextReceived,
-)
-from trio_websocket.protocol._frames import check_control_payload, check_header
-from trio_websocket.protocol._messages import (
-    DEFAULT_MAX_FRAGMENTS,
-    DEFAULT_MAX_MESSAGE_SIZE,
-    MessageAssembler,
-)
+from trio_websocket._kernel import Buffer, FrameDecoder
+from trio_websocket.protocol._close import encode_close, truncate_reason
+from trio_websocket.protocol._deflate import PerMessageDeflate
+from trio_websocket.protocol._deflate_streams import Deflater, Inflater
+from trio_websocket.protocol._events import NEED_DATA, CloseReceived, NeedData, PingReceived
+from trio_websocket.protocol._frames import check_control_payload
+from trio_websocket.protocol._messages import DEFAULT_MAX_FRAGMENTS, DEFAULT_MAX_MESSAGE_SIZE
 from trio_websocket.protocol._opcodes import Opcode
+from trio_websocket.protocol._reader import Event, MessageReader
 from trio_websocket.protocol._states import Role, SessionState
 from trio_websocket.protocol._writer import FrameWriter, Message, split_message
 
 __all__ = ["Event", "Session"]
-
-Event = TextReceived | BinaryReceived | PingReceived | PongReceived | CloseReceived
-"""What `Session.next_event` gives."""
 
 # `receive_data` refuses more while so many bytes wait to be pulled.
 _MAX_UNREAD = 2**20
 
 # RFC 6455 §5.2: the highest bit of a 64-bit length is 0.
 _MAX_LENGTH = 2**63 - 1
-
-# A payload over this size is received in its final place.
-_LARGE_PAYLOAD = 2**16
 
 
 class Session:
@@ -62,33 +47,36 @@ class Session:
         max_message_size: Bytes of payload in one received message; `math.inf` for no limit. A peer that goes over it
             is sent 1009, as soon as a frame's header tells.
         max_fragments: Frames in one received message; `math.inf` for no limit. Over it: 1009.
+        max_streamed_size: Bytes of payload in one received message that `stream_message` has given in parts; None, or
+            less than that, for `max_message_size`. Over it: 1009.
         random_bytes: Gives as many unpredictable bytes as asked for: masking keys (RFC 6455 §5.3, §10.3).
+        compression: What the handshake has agreed on (RFC 7692), or None.
         fragments_at_once: Fragments that one call of `next_event` takes in, as a message may have very many.
 
     Attributes:
         is_behind: Whether `next_event` gave `NEED_DATA` only for `fragments_at_once`: it need not wait for data.
         is_open: Whether the state is `SessionState.OPEN`: messages may be sent.
+        is_oversize: Whether `next_event` gives `NEED_DATA` only because the message that comes is over `max_message_size`
+            and may be had in parts: call `stream_message` or `refuse_message`.
     """
 
     __slots__ = (
-        "_assembler",
         "_close_received",
         "_close_sent",
         "_decoder",
         "_eof",
         "_error",
         "_fragment_opcode",
-        "_fragments_at_once",
-        "_header",
         "_initiator",
         "_is_masked",
-        "_is_plain",
         "_max_message_size",
+        "_reader",
         "_role",
         "_state",
         "_writer",
         "is_behind",
         "is_open",
+        "is_oversize",
     )
 
     def __init__(
@@ -97,6 +85,8 @@ class Session:
         *,
         max_message_size: float = DEFAULT_MAX_MESSAGE_SIZE,
         max_fragments: float = DEFAULT_MAX_FRAGMENTS,
+        max_streamed_size: float | None = None,
+        compression: PerMessageDeflate | None = None,
         random_bytes: Callable[[int], bytes] = secrets.token_bytes,
         fragments_at_once: float = math.inf,
     ) -> None:
@@ -108,14 +98,21 @@ class Session:
         self._decoder = FrameDecoder()
         self._is_masked = role is Role.SERVER
         self._max_message_size = int(min(max_message_size, _MAX_LENGTH))
-        self._is_plain = True  # open, and between two messages
-        self._assembler = MessageAssembler(max_message_size, max_fragments)
-        self._header: FrameHeader | None = None  # of the frame whose payload is being read
-        self._fragments_at_once = fragments_at_once
+        self._reader = MessageReader(
+            self._decoder,
+            must_be_masked=self._is_masked,
+            max_message_size=max_message_size,
+            max_fragments=max_fragments,
+            max_streamed_size=max_streamed_size or 0,
+            fragments_at_once=fragments_at_once,
+            inflater=None if compression is None else Inflater(compression, role),
+        )
         self.is_behind: bool = False
+        self.is_oversize: bool = False
         self._eof = False
         # Writing.
-        self._writer = FrameWriter(random_bytes if role is Role.CLIENT else None)
+        deflater = None if compression is None else Deflater(compression, role)
+        self._writer = FrameWriter(random_bytes if role is Role.CLIENT else None, deflater)
         self._fragment_opcode: Opcode | None = None  # of the message that `send_fragment` has begun
         # Closing.
         self._close_sent: CloseReason | None = None
@@ -203,14 +200,33 @@ class Session:
 
         What most messages are, without an event for each.
         """
-        return self._decoder.read_message(self._is_masked, self._max_message_size) if self._is_plain else None
+        if self._reader.is_plain:
+            return self._decoder.read_message(self._is_masked, self._max_message_size)
+        return None
 
     def receive_message(self, data: Buffer) -> str | bytes | None:
         """`receive_data` and `next_message` at once."""
-        if self._is_plain and not self._decoder.unread:
+        if self._reader.is_plain and not self._decoder.unread:
             return self._decoder.receive_message(data, self._is_masked, self._max_message_size)
         self.receive_data(data)
         return self.next_message()
+
+    def receive_from(self, fd: int, buffer: memoryview) -> tuple[int, str | bytes | None, bool]:
+        """`receive_message` with what the socket with the descriptor `fd` has, as much as `buffer` takes at most.
+
+        Returns:
+            How many bytes came, 0 at the end, which is still to be told; the message or None; and whether there is more to
+            pull.
+
+        Raises:
+            OSError: The socket's; a BlockingIOError if there is nothing yet. Nothing has happened.
+        """
+        if self._reader.is_plain:
+            return self._decoder.receive_from(fd, buffer, self._is_masked, self._max_message_size)
+        received = self._decoder.receive_from(fd, buffer, self._is_masked, -1)
+        if self._state is SessionState.CLOSED:
+            self._decoder.discard()
+        return received
 
     @property
     def is_filling(self) -> bool:
@@ -225,6 +241,19 @@ class Session:
         """
         return self._decoder.fill(receive)
 
+    def stream_message(self) -> bool:
+        """Let `next_event` give the message that has begun as `PartReceived`, part by part as it comes, until it is whole.
+
+        Returns:
+            Whether a message has begun; if none has, nothing happens.
+        """
+        self.is_oversize = False
+        return self._reader.stream()
+
+    def refuse_message(self) -> None:
+        """Fail the session for a message that `is_oversize`: 1009, as without `max_streamed_size`."""
+        self._fail(self._reader.too_large())
+
     def next_event(self) -> Event | Literal[NeedData.NEED_DATA]:
         """Pull the next event, or `NEED_DATA`. What has to be answered is in `data_to_send()` afterwards.
 
@@ -235,6 +264,9 @@ class Session:
         """
         if self._error is not None:
             raise self._error.with_traceback(None)
+        if self._state is SessionState.CLOSED:
+            self.is_behind = self.is_oversize = False
+            return NEED_DATA
         try:
             return self._pull()
         except RemoteProtocolError as error:
@@ -242,77 +274,28 @@ class Session:
             raise
 
     def _pull(self) -> Event | Literal[NeedData.NEED_DATA]:
-        fragments = 0
-        self.is_behind = False
-        while self._state is not SessionState.CLOSED and not self.is_behind:
-            header = self._header
-            if header is None:
-                header = self._decoder.read_header()
-                if header is None:
-                    return self._need_data()
-                check_header(header, must_be_masked=self._role is Role.SERVER)
-                if header.opcode < Opcode.CLOSE:
-                    self._assembler.begin_frame(header)
-                    self._is_plain = False
-                self._header = header
-            event = (
-                self._read_data(header) if header.opcode < Opcode.CLOSE else self._read_control(header.opcode)
-            )
-            if event is NEED_DATA:
-                return self._need_data()
-            self._header = None
-            if event is not None:
-                return event
-            fragments += 1
-            self.is_behind = fragments >= self._fragments_at_once
-        return NEED_DATA
-
-    def _read_data(self, header: FrameHeader) -> Event | Literal[NeedData.NEED_DATA] | None:
-        if header.fin and header.opcode and header.length > _LARGE_PAYLOAD:
-            # Received into its final place, so UTF-8 is checked at the end.
-            payload = self._decoder.read_payload()
-            return NEED_DATA if payload is None else self._finish(payload)
-        part = self._decoder.read_part()
-        if self._decoder.remaining:
-            self._assembler.add(part)
-            return NEED_DATA
-        if header.fin:
-            return self._finish(part)
-        self._assembler.add(part)
-        return None
-
-    def _finish(self, part: bytes) -> Event:
-        event = self._assembler.finish(part)
-        self._is_plain = self.is_open
-        return event
-
-    def _read_control(self, opcode: int) -> Event | Literal[NeedData.NEED_DATA]:
-        payload = self._decoder.read_payload()
-        if payload is None:
-            return NEED_DATA
-        if opcode == Opcode.PING:
+        event = self._reader.pull()
+        self.is_behind = self._reader.is_behind
+        self.is_oversize = self._reader.is_oversize
+        if event is NEED_DATA:
+            if self._eof and not self.is_behind:
+                text = "the peer ended the connection without a close frame"
+                raise RemoteProtocolError(text, code=_ABNORMAL)
+        elif isinstance(event, PingReceived):
             # Nothing follows our close frame.
             if self.is_open:
-                self._writer.answer_ping(payload)
-            return PingReceived(payload)
-        if opcode == Opcode.PONG:
-            return PongReceived(payload)
-        return self._read_close(payload)
+                self._writer.answer_ping(event.payload)
+        elif isinstance(event, CloseReceived):
+            self._answer_close(CloseReason(event.code, event.reason or None))
+        return event
 
-    def _read_close(self, payload: bytes) -> CloseReceived:
-        received = decode_close(payload)
+    def _answer_close(self, received: CloseReason) -> None:
         self._close_received = received
         self._initiator = self._initiator or "remote"
         # RFC 6455 §5.5.1: an endpoint that has not sent a close frame MUST answer with one; it echoes the code.
         if self._close_sent is None:
             self._write_close(received.code, received.reason)
         self._advance(SessionState.CLOSED)
-        return CloseReceived(received.code, received.reason or "")
-
-    def _need_data(self) -> Literal[NeedData.NEED_DATA]:
-        if self._eof:
-            raise RemoteProtocolError("the peer ended the connection without a close frame", code=_ABNORMAL)
-        return NEED_DATA
 
     def _fail(self, error: RemoteProtocolError) -> None:
         # RFC 6455 §7.1.7: to fail the connection is to send a close frame with the fitting code, and then no more.
@@ -326,14 +309,19 @@ class Session:
         # Every step leads away from the open state, so to where no pong is sent any more.
         self._writer.drop_pong()
         self._state = state
-        self.is_open = self._is_plain = False
+        self.is_open = False
+        self._reader.leave_plain()
         if self._state is SessionState.CLOSED:
             self._decoder.discard()
 
     # --------------------------------------------------------------------------------------------------- writing
 
-    def send_message(self, message: Message) -> None:
+    def send_message(self, message: Message, *, compress: bool | None = None) -> None:
         """Queue a message as one frame (RFC 6455 §5.6).
+
+        Args:
+            message: The message.
+            compress: Whether to compress it, where that was agreed on; None to do so from its threshold on.
 
         Raises:
             ValueError: It is neither text nor bytes, or text that can't be encoded in UTF-8.
@@ -344,21 +332,27 @@ class Session:
         self._check_open()
         if self._fragment_opcode is not None:
             raise LocalProtocolError("a fragmented message is open: finish it first (RFC 6455 §5.4)")
-        self._writer.write(opcode, payload)
+        self._writer.write_message(opcode, payload, compress)
 
-    def message_to_send(self, message: Message) -> bytes | None:
+    def message_to_send(self, message: Message, compress: bool | None = None) -> bytes | None:
         """`send_message` and `data_to_send` at once, for most messages: small, and nothing else waits to be sent.
 
         Gives the bytes to send, or None if the message was queued. Raises what `send_message` raises.
         """
-        frame = self._writer.encode_alone(message) if self.is_open and self._fragment_opcode is None else None
-        if frame is not None:
-            return frame
-        self.send_message(message)
+        if self.is_open and self._fragment_opcode is None:
+            frame = self._writer.encode_alone(message, compress)
+            if frame is not None:
+                return frame
+        self.send_message(message, compress=compress)
         return None
 
-    def send_fragment(self, data: Message, *, is_final: bool) -> None:
+    def send_fragment(self, data: Message, *, is_final: bool, compress: bool | None = None) -> None:
         """Queue one fragment of a message; the first decides whether that is text or binary (RFC 6455 §5.4).
+
+        Args:
+            data: The fragment.
+            is_final: Whether it is the last one.
+            compress: With the first one: whether to compress the message, where that was agreed on; None to do so.
 
         Raises:
             ValueError: It is neither text nor bytes, or of the other kind than the first.
@@ -368,14 +362,13 @@ class Session:
         opcode, payload = split_message(data)
         self._check_open()
         if self._fragment_opcode is None:
-            frame_opcode = self._fragment_opcode = opcode
+            frame_opcode = opcode
         elif opcode is self._fragment_opcode:
             frame_opcode = Opcode.CONTINUATION
         else:
             raise ValueError("all fragments of a message must be str, or all must be bytes")
-        self._writer.write(frame_opcode, payload, fin=is_final)
-        if is_final:
-            self._fragment_opcode = None
+        self._writer.write_fragment(frame_opcode, payload, compress, fin=is_final)
+        self._fragment_opcode = None if is_final else opcode
 
     def send_ping(self, payload: bytes = b"") -> None:
         """Queue a ping (RFC 6455 §5.5.2).
@@ -414,6 +407,14 @@ class Session:
         self._initiator = "local"
         self._write_close(code, reason)
         self._advance(SessionState.CLOSING)
+
+    def fail(self, code: int, reason: str) -> None:
+        """Queue our close frame and end the session at once: what can't be mended needs no answer (RFC 6455 §7.1.7).
+
+        Raises what `send_close` raises.
+        """
+        self.send_close(code, reason)
+        self._advance(SessionState.CLOSED)
 
     def data_to_send(self) -> bytes:
         """Take the bytes that are to be sent to the peer now, whole frames in their order; may be empty."""

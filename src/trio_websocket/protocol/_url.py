@@ -11,7 +11,15 @@ import idna
 
 from trio_websocket.protocol._headers import basic_auth, shown
 
-__all__ = ["WebSocketURL", "encode_host", "encode_resource", "make_host_header", "parse_url"]
+__all__ = [
+    "WebSocketURL",
+    "encode_host",
+    "encode_resource",
+    "make_host_header",
+    "parse_authority",
+    "parse_url",
+    "refuse_spaces",
+]
 
 # RFC 6455 §3: 80 for "ws" and 443 for "wss" are the default ports.
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
@@ -20,6 +28,8 @@ _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _HOST_NAME = re.compile(r"[a-z0-9._~!$&'()*+,;=-]+")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 _PORT = re.compile(r"0*([0-9]{1,5})")
+# The path of a Unix socket, and the resource.
+_UNIX = re.compile(r"([^:?]*):?(.*)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _CONTROL_OR_SPACE = re.compile(r"[\x00-\x20\x7f]")
 # What must be encoded in a path or query. The brackets and "|" are not: browsers send them as they are,
@@ -29,7 +39,7 @@ _UNSAFE = re.compile(rb"[^\x21-\x7e]|[\"<>\\^`{}]|%(?![0-9A-Fa-f]{2})")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class WebSocketURL:
-    """The parts of a WebSocket URL (RFC 6455 §3).
+    """The parts of a WebSocket URL (RFC 6455 §3), or of one for a Unix socket.
 
     Args:
         is_secure: True for wss:.
@@ -37,6 +47,7 @@ class WebSocketURL:
         port: The port, also when it is the scheme's default.
         resource: Path and query, ready for a request line.
         user_info: User and password, percent-decoded, or None. It is not in the repr.
+        unix_path: The path of the Unix socket to connect to, or None; then, host and port are only told to the server.
     """
 
     is_secure: bool
@@ -44,49 +55,97 @@ class WebSocketURL:
     port: int
     resource: str
     user_info: tuple[str, str] | None = dataclasses.field(default=None, repr=False)
+    unix_path: str | None = None
 
     @property
     def host_header(self) -> str:
         """The value of the Host header."""
         return make_host_header(self.host, self.port, self.is_secure)
 
+    def __str__(self) -> str:
+        """The URL without its user info: fit for a log."""
+        if self.unix_path is not None:
+            path = urllib.parse.quote(self.unix_path, errors="surrogateescape")
+            return f"ws+unix://{path}:{self.resource}"
+        return f"{'wss' if self.is_secure else 'ws'}://{self.host_header}{self.resource}"
+
 
 def parse_url(url: object) -> WebSocketURL:
-    """Take a ws: or wss: URL apart.
+    """Take a ws:, wss: or ws+unix: URL apart.
 
     Args:
-        url: Anything that `str()` turns into a URL. Its fragment is dropped, an empty path becomes "/",
+        url: Anything that `str()` turns into a URL, such as `ws+unix:///run/app.sock:/resource`. Its fragment is dropped, an empty path becomes "/",
             what is not ASCII in path and query is percent-encoded as UTF-8, in the host encoded with IDNA.
 
     Raises:
         ValueError: It is no such URL; the message says why, and never repeats a password.
     """
     text = str(url)
-    if (bad := _CONTROL_OR_SPACE.search(text)) is not None:
-        raise ValueError(
-            f"the URL has {bad[0]!a} at position {bad.start()}: control characters and white space "
-            "must be percent-encoded"
-        )
+    refuse_spaces(text)
     # RFC 6455 §3: fragment identifiers are meaningless in the context of WebSocket URIs.
     scheme, _, rest = text.partition("#")[0].partition(":")
     # RFC 3986 §3.1: schemes are case-insensitive.
+    if scheme.lower() in {"ws+unix", "wss+unix"}:
+        return _parse_unix(scheme, rest)
     if scheme.lower() not in _DEFAULT_PORTS:
         raise ValueError(f"the URL must begin with ws:// or wss://, its scheme is {shown(scheme, 20)}")
     if not rest.startswith("//"):
         raise ValueError(f"the URL has no host: {scheme}: must be followed by //")
     authority = re.split("[/?]", rest[2:], maxsplit=1)[0]
-    if "\\" in authority:
-        # Browsers take it for "/", and so another host for the one that is meant.
-        raise ValueError("the URL has a backslash before its path")
-    user_info, _, host_and_port = authority.rpartition("@")
-    host, port = _split_port(host_and_port)
+    host, port, user_info = parse_authority(authority)
     return WebSocketURL(
         is_secure=scheme.lower() == "wss",
         host=host,
         port=_DEFAULT_PORTS[scheme.lower()] if port is None else port,
         resource=encode_resource(rest[2 + len(authority) :]),
-        user_info=_decode_user_info(user_info) if user_info else None,
+        user_info=user_info,
     )
+
+
+def _parse_unix(scheme: str, rest: str) -> WebSocketURL:
+    """No RFC has this one: a path that ends at the first colon, and the resource behind that."""
+    if scheme.lower() == "wss+unix":
+        raise ValueError("there is no TLS over Unix sockets: the URL must begin with ws+unix:")
+    # RFC 8089 §2: as in a file: URL, nothing stands between the slashes, which may be missing.
+    path, resource = _UNIX.fullmatch(rest.removeprefix("//")).groups()  # type: ignore[union-attr] # it fits all
+    unix_path = urllib.parse.unquote(path, errors="surrogateescape")
+    if not path.startswith("/"):
+        raise ValueError(f"the URL has no absolute path, as ws+unix:///run/app.sock has: {shown(path)}")
+    if "\0" in unix_path:
+        raise ValueError(f"the path of the Unix socket has a null byte: {shown(unix_path)}")
+    try:
+        unix_path.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as exc:
+        raise ValueError(
+            f"the path of the Unix socket has a lone surrogate at position {exc.start}"
+        ) from None
+    return WebSocketURL(False, "localhost", 80, encode_resource(resource), unix_path=unix_path)
+
+
+def refuse_spaces(url: str) -> None:
+    """Raise a ValueError for a URL with control characters or white space."""
+    if (bad := _CONTROL_OR_SPACE.search(url)) is not None:
+        raise ValueError(
+            f"the URL has {bad[0]!a} at position {bad.start()}: control characters and white space "
+            "must be percent-encoded"
+        )
+
+
+def parse_authority(authority: str) -> tuple[str, int | None, tuple[str, str] | None]:
+    """Take a URL's host, its port and its user info apart (RFC 3986 §3.2).
+
+    Returns:
+        The host, encoded; the port, if there is one; user and password, percent-decoded, if there are any.
+
+    Raises:
+        ValueError: It is malformed; the message never repeats a password.
+    """
+    if "\\" in authority:
+        # Browsers take it for "/", and so another host for the one that is meant.
+        raise ValueError("the URL has a backslash before its path")
+    user_info, _, host_and_port = authority.rpartition("@")
+    host, port = _split_port(host_and_port)
+    return host, port, _decode_user_info(user_info) if user_info else None
 
 
 def _split_port(host_and_port: str) -> tuple[str, int | None]:

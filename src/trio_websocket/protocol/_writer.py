@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from trio_websocket._kernel import Buffer, encode_frame, encode_header
+from trio_websocket.protocol._deflate_streams import Deflater
 from trio_websocket.protocol._opcodes import Opcode
 
 __all__ = ["FrameWriter", "Message", "split_message"]
@@ -22,6 +23,9 @@ _LARGE: Final = 2**14
 # Every message asks for these, and an enumeration's member is found slowly.
 _TEXT: Final = int(Opcode.TEXT)
 _BINARY: Final = int(Opcode.BINARY)
+
+# RFC 7692 §6: the message is compressed.
+_RSV1: Final = 4
 
 _BYTES = (bytes, bytearray)
 
@@ -41,48 +45,100 @@ def split_message(message: Message) -> tuple[Opcode, Buffer | str]:
     raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")
 
 
+def _as_bytes(payload: Buffer | str) -> Buffer:
+    return payload.encode() if isinstance(payload, str) else payload
+
+
 class FrameWriter:
     """Queues frames until they are taken to be sent.
 
     Args:
         random_bytes: Gives as many unpredictable bytes as asked for, a client's masking keys (RFC 6455 §5.3, §10.3);
             None for a server, which doesn't mask.
+        deflater: What compresses messages, or None if they must not be (RFC 7692).
     """
 
-    __slots__ = ("_held_pong", "_is_holding_pongs", "_outgoing", "_outgoing_size", "_random_bytes")
+    __slots__ = (
+        "_deflater",
+        "_held_pong",
+        "_is_deflating",
+        "_is_holding_pongs",
+        "_outgoing",
+        "_outgoing_size",
+        "_random_bytes",
+    )
 
-    def __init__(self, random_bytes: Callable[[int], bytes] | None) -> None:
+    def __init__(self, random_bytes: Callable[[int], bytes] | None, deflater: Deflater | None = None) -> None:
         self._random_bytes = random_bytes
+        self._deflater = deflater
+        self._is_deflating = False  # whether the fragments of the open message are compressed
         self._outgoing: list[bytes] = []
         self._outgoing_size = 0
         self._is_holding_pongs = False
         self._held_pong: bytes | None = None
 
-    def encode(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> bytes:
+    def encode(self, opcode: int, payload: Buffer | str, *, fin: bool = True, rsv: int = 0) -> bytes:
         """Make one frame, for the caller to send."""
         if self._random_bytes is None:
-            return encode_frame(opcode, payload, fin=fin)
-        return encode_frame(opcode, payload, fin=fin, mask=self._random_bytes(4))
+            return encode_frame(opcode, payload, fin=fin, rsv=rsv)
+        return encode_frame(opcode, payload, fin=fin, rsv=rsv, mask=self._random_bytes(4))
 
-    def encode_alone(self, message: Message) -> bytes | None:
-        """Make a message's frame, for the caller to send, if nothing is queued and it is small; else None."""
+    def encode_alone(self, message: Message, compress: bool | None = None) -> bytes | None:
+        """Make a message's frame, for the caller to send, if nothing is queued and it is small; else None.
+
+        `compress` is as in `write_message`.
+        """
         kind = type(message)
         opcode = _TEXT if kind is str else _BINARY
         if self._outgoing or not (kind is str or (kind is bytes and len(message) < _LARGE)):
             return None
+        if self._deflater is not None:
+            payload, rsv = self._compress(self._deflater, message, compress)
+            return self.encode(opcode, payload, rsv=rsv)
         # As `encode`, without another call for every message.
         if self._random_bytes is None:
             return encode_frame(opcode, message)
         return encode_frame(opcode, message, mask=self._random_bytes(4))
 
-    def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True) -> None:
+    def write_message(self, opcode: int, payload: Buffer | str, compress: bool | None = None) -> None:
+        """Queue a message as one frame; `compress` decides whether it may be plain, None leaves that to its size."""
+        if self._deflater is None:
+            self.write(opcode, payload)
+        else:
+            payload, rsv = self._compress(self._deflater, payload, compress)
+            self.write(opcode, payload, rsv=rsv)
+
+    def write_fragment(
+        self, opcode: int, payload: Buffer | str, compress: bool | None = None, *, fin: bool
+    ) -> None:
+        """Queue one frame of a message; `compress` counts with the first, and None stands for True."""
+        rsv = 0
+        if opcode:
+            self._is_deflating = self._deflater is not None and compress is not False
+            # RFC 7692 §6.1: RSV1 is set on the first frame only.
+            rsv = _RSV1 if self._is_deflating else 0
+        if self._is_deflating:
+            assert self._deflater is not None
+            data = _as_bytes(payload)
+            payload = self._deflater.finish(data) if fin else self._deflater.compress(data)
+        self.write(opcode, payload, fin=fin, rsv=rsv)
+
+    def _compress(self, deflater: Deflater, message: Message, compress: bool | None) -> tuple[Buffer, int]:
+        """Give the payload of a message, and the reserved bits that it needs."""
+        # First of all: text that has no UTF-8 form must not leave a trace in what the peer decompresses with.
+        data = _as_bytes(message)
+        if compress is None:
+            compress = len(data) >= deflater.threshold
+        return (deflater.finish(data), _RSV1) if compress else (data, 0)
+
+    def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True, rsv: int = 0) -> None:
         """Queue one frame."""
         # What is not bytes may change when the caller has it back.
         if self._random_bytes is None and type(payload) is bytes and len(payload) >= _LARGE:
-            self._append(encode_header(opcode, len(payload), fin=fin))
+            self._append(encode_header(opcode, len(payload), fin=fin, rsv=rsv))
             self._append(payload)
         else:
-            self._append(self.encode(opcode, payload, fin=fin))
+            self._append(self.encode(opcode, payload, fin=fin, rsv=rsv))
 
     def _append(self, part: bytes) -> None:
         self._outgoing.append(part)
