@@ -1,14 +1,14 @@
-"""A client that comes back after a loss, and waits longer each time."""
+"""A session that begins anew whenever its connection is lost."""
 
-import random
+import logging
 
 import trio
 
 from trio_websocket import (
     ConnectionClosed,
-    HandshakeError,
+    Heartbeat,
     WebSocketConnection,
-    open_websocket_url,
+    run_websocket_url,
 )
 
 
@@ -18,21 +18,14 @@ async def show_messages(ws: WebSocketConnection) -> None:
 
 
 async def main() -> None:
-    delay = 1.0
-    while True:
-        try:
-            async with open_websocket_url("ws://127.0.0.1:8000/") as ws:
-                delay = 1.0
-                await show_messages(ws)
-        except ConnectionClosed as error:
-            if error.reason is not None and error.reason.code == 1000:
-                return  # The server has said all that it had to say.
-            print(error)
-        except HandshakeError as error:
-            print(error)
-        # Chance keeps a thousand clients from coming back in the same second.
-        await trio.sleep(delay * random.uniform(0.5, 1.0))
-        delay = min(2 * delay, 60.0)
+    logging.basicConfig(level=logging.INFO)
+    try:
+        await run_websocket_url(
+            show_messages, "ws://127.0.0.1:8000/", heartbeat=Heartbeat()
+        )
+    except ConnectionClosed as error:
+        # The server has said all that it had to say.
+        print(error.reason)
 
 
 if __name__ == "__main__":
