@@ -18,6 +18,7 @@ from trio_websocket.protocol import (
     NEED_DATA,
     BinaryReceived,
     LocalProtocolError,
+    PerMessageDeflate,
     RemoteProtocolError,
     Role,
     Session,
@@ -28,6 +29,7 @@ from trio_websocket.protocol import (
 TWINS: Final = [importlib.import_module(f"trio_websocket._kernel.{name}") for name in ("_py", "_cy")]
 SESSION: Final = importlib.import_module("trio_websocket.protocol._session")
 STATES: Final = list(SessionState)
+COMPRESSION: Final = PerMessageDeflate(threshold=10)
 MAX_MESSAGE_SIZE: Final = 100_000
 MAX_UNREAD: Final = 2**20
 # A header, its masking key and the payload of a control frame.
@@ -51,8 +53,10 @@ LAST: Final = [Step(4, 25), Step(7, 31), Step(4, 0), Step(7, 0)]
 class Run:
     """A session over one kernel."""
 
-    def __init__(self, kernel: Any, role: Role, wire: bytes) -> None:
+    def __init__(self, kernel: Any, role: Role, compression: PerMessageDeflate | None, wire: bytes) -> None:
         self.wire = Wire(wire)
+        # RFC 7692 §6: the first frame of a compressed message is marked.
+        self.marks = {0} if compression is None else {0, 4}
         self.text = wire[:200].decode("latin-1")
         self.sent = FrameDecoder()
         self.is_close_sent = False
@@ -62,6 +66,7 @@ class Run:
                 role,
                 max_message_size=MAX_MESSAGE_SIZE,
                 max_fragments=20,
+                compression=compression,
                 random_bytes=bytes,
             )
 
@@ -135,7 +140,7 @@ class Run:
         while header := self.sent.read_header():
             assert not self.is_close_sent
             assert (header.mask is not None) == (self.session.role is Role.CLIENT)
-            assert not header.rsv
+            assert header.rsv in self.marks
             assert header.is_minimal
             assert self.sent.read_payload() is not None
             self.is_close_sent = header.opcode == CLOSE
@@ -167,7 +172,8 @@ class Run:
 def check(data: bytes) -> None:
     """The target."""
     bits, steps, wire = split(data)
-    runs = [Run(kernel, Role.SERVER if bits & 2 else Role.CLIENT, wire) for kernel in TWINS]
+    role = Role.SERVER if bits & 2 else Role.CLIENT
+    runs = [Run(kernel, role, COMPRESSION if bits & 1 else None, wire) for kernel in TWINS]
     for step in [*steps, *LAST]:
         outcomes = [run.step(step) for run in runs]
         assert outcomes[0] == outcomes[1], (step, outcomes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,3 +40,22 @@ def test_a_session_that_raises_anything_else_is_found(monkeypatch: pytest.Monkey
     monkeypatch.setattr(target.Session, "next_event", lambda session: {}[session])
     with pytest.raises(AssertionError, match="KeyError"):
         target.check((SEEDS / "session" / "server-messages").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("target", "seed", "name", "broken"),
+    [
+        ("handshake", "server-plain-http", "KNOWN", set()),
+        ("frames", "small", "read", lambda kernel, data, sizes: []),
+        ("pair", "plain", "End.step", lambda end, step: end.sent.append("never sent")),
+        ("negotiation", "offer-1", "agreed", id),
+        ("inflate", "text", "with_zlib", lambda terms, payload: b"something else"),
+    ],
+)
+def test_broken_promise_is_found(
+    target: str, seed: str, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(target)
+    monkeypatch.setattr(f"{target}.{name}", broken)
+    with pytest.raises(AssertionError):
+        module.check((SEEDS / target / seed).read_bytes())
