@@ -47,7 +47,7 @@ docs: $(VENV)/.tools ## the documentation, into docs/_build/html; warnings are e
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs docs/_build/html
 
 tests: $(VENV)/.tools node ## the test suite, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest --numprocesses=auto --cov --cov-report=term
 
 covered-alone: $(VENV)/.tools ## each module of protocol/ and _kernel/: all branches covered by its own test file
 	$(BIN)/python tools/covered_alone.py

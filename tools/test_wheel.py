@@ -3,8 +3,8 @@
 Each Python of 3.10-3.13 that is on this machine gets a clean environment with its wheel, the pinned dependencies and
 what the tests need; the oldest Python gets a second one with the oldest dependencies that pyproject.toml allows, and
 the wheel for all Pythons, which has only the plain kernel. The tests are those of this checkout, the package is the one
-in the wheel. The two ends, the newest Python and the oldest dependencies, get the tests marked `slow` as well; those
-marked `interop` have run over the same code in `make tests`.
+in the wheel. The newest Python gets the tests marked `slow` as well; those marked `interop` have run over the same code in
+`make tests`.
 """
 
 from __future__ import annotations
@@ -152,10 +152,10 @@ def environments() -> list[Environment]:
     test, oldest = "requirements/test.txt", "requirements/oldest.txt"
     found = [(f"python{version}", python) for version, python in pythons.find().items()]
     (first, first_python), (last, last_python) = found[0], found[-1]
-    # The long ones first, so that they run at once.
+    # The long one first, so that the others run beside it.
     return [
-        Environment(f"{first}-oldest", first_python, (test, oldest), EVERYTHING, is_compiled=False),
         Environment(last, last_python, (test,), EVERYTHING, is_compiled=True),
+        Environment(f"{first}-oldest", first_python, (test, oldest), QUICK, is_compiled=False),
         *(Environment(name, python, (test,), QUICK, is_compiled=True) for name, python in found[:-1]),
     ]
 

@@ -261,7 +261,7 @@ async def besiege(
         await exchange(ws)
 
 
-@pytest.mark.parametrize(("over", "count"), [("TCP", 2500), ("TLS", 150)])
+@pytest.mark.parametrize(("over", "count"), [("TCP", 1200), ("TLS", 100)])
 async def test_server_serves_on_through_thousands_of_hostile_clients(
     over: str, count: int, certificates: Certificates
 ) -> None:
@@ -342,4 +342,4 @@ async def meet(count: int) -> None:
 
 async def test_client_meets_thousands_of_hostile_servers_and_raises_only_its_own_errors() -> None:
     with trio.fail_after(SAFETY_NET), leaving_nothing_behind():
-        await meet(2500)
+        await meet(1200)
