@@ -62,8 +62,8 @@ tests/interop/node_modules/.package-lock.json: tests/interop/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests/interop --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "npm is not there: the tests with Node's ws will be left out"; fi
 
-conformance: $(VENV)/.package ## the Autobahn suite against our client and our server; needs a Python 2.7 and a C compiler
-	$(BIN)/python conformance/run.py
+conformance: $(VENV)/.package ## the Autobahn suite against our client and our server; CONFORMANCE=--fast; needs a Python 2.7 and a C compiler
+	$(BIN)/python conformance/run.py $(CONFORMANCE)
 
 sanitize: $(VENV)/.tools ## the tests over a kernel under AddressSanitizer and UBSan, and a search for leaks; needs a C compiler
 	$(BIN)/python tools/sanitize.py

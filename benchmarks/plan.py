@@ -29,6 +29,7 @@ class Kind:
 KINDS: Final = {
     "ours": Kind("this library", "ours"),
     "ours-plain": Kind("this library, plain kernel", "ours", {"TRIO_WEBSOCKET_KERNEL": "plain"}),
+    "ours-fast": Kind("this library, level 1", "ours"),
     "ours-stdlib": Kind("this library, zlib of Python", "ours"),
     "ours-streams": Kind("this library, over streams", "ours"),
     "picows+uvloop": Kind("picows + uvloop"),
@@ -44,7 +45,7 @@ KINDS: Final = {
 
 
 # Who compresses; in the other rows, some would say the same once more.
-_ONLY_DEFLATED: Final = frozenset({"ours-stdlib", "node-ws"})
+_ONLY_DEFLATED: Final = frozenset({"ours-fast", "ours-stdlib", "node-ws"})
 _DEFLATED: Final = _ONLY_DEFLATED | {
     "ours",
     "ours-plain",

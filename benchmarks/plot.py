@@ -30,6 +30,7 @@ MARKS = {
     "aiohttp+uvloop": ("circle", "#4c8dff", True),
     "picows+uvloop": ("circle", "#8957e5", True),
     "ours-streams": ("diamond", "#e8552d", False),
+    "ours-fast": ("diamond", "#e8552d", True),
     "ours-stdlib": ("square", "#e8552d", False),
     "ours-plain": ("circle", "#e8552d", False),
     "ours": ("circle", "#e8552d", True),

@@ -45,7 +45,11 @@ def trio_websocket_options(kind: str, task: str) -> dict[str, Any]:
         _deflate_streams._fast = None
     if kind == "trio-websocket":
         return {"receive_buffer_size": RECEIVE_SIZE}
-    return {"compression": True} if task == "deflate" else {}
+    if task != "deflate":
+        return {}
+    from trio_websocket import PerMessageDeflate
+
+    return {"compression": PerMessageDeflate(level=1) if kind == "ours-fast" else True}
 
 
 async def serve_trio_websocket(kind: str, task: str, port: int, context: ssl.SSLContext | None) -> None:
@@ -182,6 +186,7 @@ async def serve_picows(task: str, port: int, context: ssl.SSLContext | None) -> 
 ON_TRIO: dict[str, Callable[..., Awaitable[object]]] = {
     "ours": functools.partial(serve_trio_websocket, "ours"),
     "ours-plain": functools.partial(serve_trio_websocket, "ours-plain"),
+    "ours-fast": functools.partial(serve_trio_websocket, "ours-fast"),
     "ours-stdlib": functools.partial(serve_trio_websocket, "ours-stdlib"),
     "ours-streams": functools.partial(serve_trio_websocket, "ours-streams"),
     "trio-websocket": functools.partial(serve_trio_websocket, "trio-websocket"),

@@ -251,6 +251,11 @@ def test_connection_rejected_shows_no_body_that_is_encoded() -> None:
     assert "body" not in str(ConnectionRejected(404, headers, b"body"))
 
 
+def test_connection_rejected_does_not_show_a_body_that_only_claims_to_be_text() -> None:
+    for body in (b"body\0\x01", "body".encode("utf-16")):
+        assert str(ConnectionRejected(404, None, body)).endswith("HTTP status 404 Not Found")
+
+
 def test_connection_rejected_knows_no_phrase_for_a_status_of_the_servers_own() -> None:
     assert str(ConnectionRejected(799, None, b"why")).endswith("HTTP status 799: 'why'")
 

@@ -248,6 +248,21 @@ def test_parts_take_room_until_they_are_taken_or_left() -> None:
     assert inbox.has_room(read_ahead=False)
 
 
+@pytest.mark.parametrize("act", ["take", "leave"])
+def test_a_whole_message_in_parts_takes_room_until_it_is_taken_or_left(act: str) -> None:
+    inbox = make_inbox(max_bytes=100)
+    inbox.put("x" * 100)
+    parts = inbox.hold_whole(inbox.take())
+    assert (facts(inbox), parts.is_whole) == ((True, 0), True)
+    if act == "take":
+        assert inbox.take_part(parts) == "x" * 100
+    inbox.leave_parts(parts)
+    assert facts(inbox) == (False, 0)
+    # No room is left over.
+    inbox.put("x" * 100)
+    assert facts(inbox) == (True, 1)
+
+
 def test_clearing_leaves_the_room_of_parts_taken() -> None:
     inbox = make_inbox(max_bytes=1)
     parts = inbox.begin_parts()

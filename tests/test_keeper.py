@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import logging
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -155,6 +157,21 @@ async def test_each_outage_leaves_a_record(
         f"{name}: connected again after 1.0 seconds; 0 of the messages sent before may be lost",
     ]
     assert len([line for line in lines if "trying again in" in line]) == 4
+
+
+async def test_outages_do_not_keep_their_connections(
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections: list[weakref.ref[WebSocketConnection]] = []
+
+    async def note(ws: WebSocketConnection) -> None:
+        connections.append(weakref.ref(ws))
+
+    async with client(monkeypatch, *[hanging_up()] * 3, "serve", on_connect=note) as (ws, _):
+        await trio.sleep(100)
+        gc.collect()
+        assert len(ws.outages) == 3
+        assert [each() is not None for each in connections] == [False, False, False, True]
 
 
 @pytest.mark.slow
@@ -518,15 +535,17 @@ async def test_entering_that_is_cancelled_leaves_nothing(
         assert scope.cancelled_caught
 
 
+@pytest.mark.parametrize("is_shielded", [False, True])
 async def test_on_connect_may_close_for_good(
-    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, is_shielded: bool
 ) -> None:
     reconnecting: list[ReconnectingWebSocket] = []
 
     async def close(plain: WebSocketConnection) -> None:
         if reconnecting:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(reconnecting[0].aclose, 4000)
+            with trio.CancelScope(shield=is_shielded):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(reconnecting[0].aclose, 4000)
 
     async with contained(), client(monkeypatch, hanging_up(), "serve", on_connect=close) as (ws, _):
         reconnecting.append(ws)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
+import weakref
 from typing import Any
 
 import pytest
@@ -311,6 +313,22 @@ async def test_loss_may_come_out_of_the_sessions_nurseries(monkeypatch: pytest.M
         # What ends it is no group.
         with pytest.raises(ConnectionClosed, match="4000"):
             await run_websocket_url(session, URL, backoff=QUICK)
+
+
+async def test_session_that_is_over_holds_nothing_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[set[object]]] = []
+
+    async def session(ws: WebSocketConnection) -> int:
+        state: set[object] = set()
+        held.append(weakref.ref(state))
+        if len(held) < 3:
+            await ws.get_message()
+        # The garbage collector must not be what sees to it: it can't, as long as an error is kept.
+        gc.collect()
+        return sum(each() is not None for each in held)
+
+    async with network(monkeypatch, hanging_up(), hanging_up(), hanging_up()):
+        assert await run_websocket_url(session, URL, backoff=QUICK) == 1
 
 
 async def test_session_that_bears_the_loss_is_over_when_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:

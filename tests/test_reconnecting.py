@@ -14,6 +14,7 @@ from support import CLOSE, HOST, TEXT, RawPeer, echo, serving, url_of
 
 from trio_websocket import (
     Backoff,
+    CloseReason,
     ConnectionClosed,
     ConnectionInterrupted,
     ConnectionRejected,
@@ -370,6 +371,36 @@ async def test_calls_that_wait_when_the_connection_is_lost_raise_if_they_shall(
                 nursery.start_soon(expect, call)
         assert trio.current_time() == 5
     assert interrupted == 3
+
+
+@pytest.mark.parametrize("number", range(len(CALLS)), ids=["send", "get", "ping", "iterate"])
+async def test_calls_find_it_closed_for_good_before_they_would_raise_of_an_outage(
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async def close_and_stay(peer: RawPeer) -> None:
+        await shake_hands(peer)
+        await trio.sleep(1)
+        await peer.send_close(codes.pop())
+        await peer.read_to_end()
+
+    codes = [4000, 1012]
+    async with client(monkeypatch, close_and_stay, close_and_stay, on_outage="raise") as (ws, _):
+        # The close came a moment ago; the server has a second to end TCP.
+        await trio.sleep(1.5)
+        with pytest.raises(ConnectionInterrupted):
+            await CALLS[number](ws)
+        await ws.wait_connected()
+        await trio.sleep(1.5)
+        with pytest.raises(ConnectionClosed) as caught:
+            await CALLS[number](ws)
+        assert caught.value.received == CloseReason(4000, None)
+
+
+async def test_iteration_ends_with_a_normal_close_whatever_an_outage_does(
+    mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client(monkeypatch, closing(1000, "a", after=1), on_outage="raise") as (ws, _):
+        assert [message async for message in ws] == ["a"]
 
 
 async def test_loop_that_tries_again_and_again_lets_others_run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import trio
 from certificates import CertificateFiles, Certificates
@@ -220,6 +222,28 @@ async def test_location_that_leads_nowhere_says_so(location: str, text: str) -> 
         assert text in str(error)
         assert error.history == (url_of(server, "/a"),)
         assert type(error) is HandshakeError
+
+
+@pytest.mark.parametrize("host", ["", "ws://" + "h" * 9000])
+async def test_message_has_no_more_of_a_location_than_people_can_read(host: str) -> None:
+    long = "x" * 5000
+    site = Site(**{"a": f"/{long}", long: f"{host}/b"})
+    async with serving(site) as server:
+        error = await fail(url_of(server, "/a"), max_redirects=1)
+        assert len(str(error)) < 400
+        assert error.history == (url_of(server, "/a"), url_of(server, f"/{long}"))
+
+
+async def test_redirect_to_where_a_proxy_is_needed_that_we_cannot_speak_to_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "python_socks.async_.trio.v2", None)
+    monkeypatch.setenv("ws_proxy", "http://proxy.test")
+    monkeypatch.setenv("no_proxy", HOST)
+    async with serving(Site(a="ws://elsewhere.test/")) as server:
+        error = await fail(url_of(server, "/a"), proxy=True)
+        assert "cannot follow the redirect" in str(error)
+        assert 'pip install "trio-websocket[proxy]"' in str(error)
 
 
 async def test_redirect_without_a_location_is_a_rejection() -> None:

@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 import traceback
+import types
 from collections.abc import Callable
 from typing import Literal
 
@@ -131,6 +132,18 @@ async def test_error_of_the_lost_connection_is_told_from_that_of_another() -> No
         assert failure_of(ws, ExceptionGroup("nursery", [ours, others])) is None
 
 
+async def test_error_that_came_before_the_peer_answered_our_close_is_of_that_connection() -> None:
+    async with connected_pair() as pair:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pair.client.aclose, 4000, "enough")
+            with pytest.raises(ConnectionClosed) as caught:
+                await pair.client.get_message()
+        ours = caught.value
+        assert ours.received is None
+        assert failure_of(pair.client, ours) is ours
+        assert failure_of(pair.client, closed(4000)) is None
+
+
 async def test_subclass_that_says_nothing_of_its_connection_is_not_ours() -> None:
     class Mine(ConnectionClosed):
         def __init__(self) -> None:
@@ -176,6 +189,13 @@ def make_retries(
     backoff: Backoff = PLAIN, should_retry: Callable[[Exception], bool] | None = None, url: str = "ws://h/"
 ) -> Retries:
     return Retries(url, backoff, should_retry)
+
+
+def traceback_of_a_frame() -> types.TracebackType | None:
+    try:
+        raise ValueError
+    except ValueError as error:
+        return error.__traceback__
 
 
 async def waited(
@@ -250,6 +270,17 @@ async def test_errors_from_before_a_connection_that_lasted_are_forgotten(
     with pytest.raises(ConnectionClosed):
         await retries.wait_after(farewell, 100)
     assert farewell.earlier_errors == ()
+
+
+async def test_errors_that_are_kept_hold_no_frames(mock_clock: trio.testing.MockClock) -> None:
+    retries = make_retries()
+    lost = closed(1006).with_traceback(traceback_of_a_frame())
+    await retries.wait_after(lost, None)
+    assert lost.__traceback__ is None
+    last = rejected(401).with_traceback(traceback_of_a_frame())
+    with pytest.raises(ConnectionRejected) as caught:
+        await retries.wait_after(last, None)
+    assert "traceback_of_a_frame" in [entry.name for entry in caught.traceback]
 
 
 async def test_only_the_latest_errors_are_kept(mock_clock: trio.testing.MockClock) -> None:

@@ -20,6 +20,7 @@ from trio_websocket import (
     TLSFailed,
     WebSocketServer,
     open_websocket_url,
+    serve_websocket,
     wrap_server_stream,
 )
 
@@ -60,6 +61,21 @@ async def test_server_over_listeners_speaks_tls(certificates: Certificates, by_t
         assert url_of(server).startswith("wss://")
         async with open_websocket_url(url_of(server), certificates.client_context()) as ws:
             await check_echo(ws)
+
+
+async def test_context_of_a_client_is_told_before_anyone_connects(certificates: Certificates) -> None:
+    with pytest.raises(ValueError, match="the ssl_context is a client's"):
+        await serve_websocket(echo, HOST, 0, certificates.client_context())
+
+
+async def test_server_that_has_no_certificate_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "trio-websocket")
+    async with serving(ssl_context=ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)) as server:
+        with pytest.raises(
+            TLSFailed, match="the server wants what we do not have: a cipher, or a certificate"
+        ):
+            await open_websocket_url(url_of(server)).__aenter__()
+        assert "or no certificate of ours (no shared cipher)" in await refusal(caplog)
 
 
 def not_trusted(certificates: Certificates, server: ssl.SSLContext) -> ssl.SSLContext:

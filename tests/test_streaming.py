@@ -319,6 +319,17 @@ async def test_a_message_that_is_whole_is_one_part() -> None:
         assert [await receive_in_parts(server) for _ in range(3)] == [["text"], [b"bytes"], [""]]
 
 
+async def test_whole_messages_taken_in_parts_leave_the_queue_as_it_was() -> None:
+    async with connected_pair(message_queue_size=9, message_queue_bytes=1000) as (client, server):
+        for _ in range(3):
+            await client.send_message(bytes(1000))
+            assert await receive_in_parts(server) == [bytes(1000)]
+        for _ in range(3):
+            await client.send_message(bytes(1000))
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(server._link.inbox) == 1
+
+
 async def test_receivers_of_both_kinds_are_served_in_the_order_in_which_they_came() -> None:
     got: dict[int, Any] = {}
 

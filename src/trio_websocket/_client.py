@@ -144,8 +144,8 @@ def open_websocket_url(
     """Connect to a URL for the length of an `async with` block (RFC 6455 §3, §4.1).
 
     Args:
-        url: Anything whose `str()` is a `ws:` or `wss:` URL, or `ws+unix:///path.sock:/resource` for a Unix socket. User info is sent as Basic authentication, a fragment is
-            dropped, and what is not ASCII is encoded.
+        url: Anything whose `str()` is a `ws:` or `wss:` URL, or `ws+unix:///path.sock:/resource` for a Unix socket. User info
+            is sent as Basic authentication, a fragment is dropped, and what is not ASCII is encoded.
         ssl_context: For `wss:`, in place of Python's default context.
 
     Everything else is as for `open_websocket`.

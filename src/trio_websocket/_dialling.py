@@ -16,6 +16,7 @@ from trio_websocket._dial import (
     Connect,
     connect_tcp,
     cookie_value,
+    default_context,
     find_stand_in,
     keep_cookies,
     load_python_socks,
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["Dialling", "Route", "to_host", "to_url"]
 
 logger = logging.getLogger("trio-websocket")
+
+_SHOWN_URL = 100
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Dialling:
             compression=self.options.compression,
         )
         if url.is_secure and self._ssl_context is None:
-            self._ssl_context = ssl.create_default_context()
+            self._ssl_context = default_context()
         self._proxy = self._route.proxy_for(url)
         if self._proxy is not None:
             load_python_socks()
@@ -232,15 +235,15 @@ class Dialling:
                 self._redirected.pop()
                 return False
             if len(self._redirected) > limit:
-                raise ValueError(f"it leads to {target}, which is one more than max_redirects={limit}")
+                raise ValueError(f"it leads to {_cut(target)}, which is one more than max_redirects={limit}")
             if not is_same_origin(url, target):
                 self._extra_headers = without_credentials(self._extra_headers)
             self._prepare(target)
             if (target, self._headers) in self._redirected:
-                raise ValueError(f"it leads to {target} again")
-        except ValueError as error:
+                raise ValueError(f"it leads to {_cut(target)} again")
+        except (ValueError, ModuleNotFoundError) as error:
             raise HandshakeError(
-                f"cannot follow the redirect from {url} with HTTP status {rejection.status_code}: {error}"
+                f"cannot follow the redirect from {_cut(url)} with HTTP status {rejection.status_code}: {error}"
             ) from rejection
         logger.debug("%s redirects to %s", url, target)
         return True
@@ -258,6 +261,12 @@ class Dialling:
         )
         error.history = self._history()
         return error
+
+
+def _cut(url: WebSocketURL) -> str:
+    """What a message has of a URL, which may be as long as a server likes."""
+    text = str(url)
+    return text if len(text) <= _SHOWN_URL else f"{text[:_SHOWN_URL]}..."
 
 
 def to_host(

@@ -201,7 +201,9 @@ class ConnectionRejected(HandshakeError):
         headers = dict(self.headers or ())
         if b"content-encoding" in headers or not _READABLE.match(headers.get(b"content-type", b"text/")):
             return ""
-        return (self.body or b"").decode("utf-8", "replace").strip()
+        body = self.body or b""
+        # What has null bytes is no text, or in no encoding that we read.
+        return "" if b"\0" in body else body.decode("utf-8", "replace").strip()
 
 
 class ConnectionClosed(Exception):

@@ -114,6 +114,12 @@ class Inbox:
         self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
         return message
 
+    def hold_whole(self, message: str | bytes) -> PartQueue:
+        """Give a message that has come whole, and was taken, in parts: there is one."""
+        parts = PartQueue()
+        self._add(parts.put(message, is_final=True))
+        return parts
+
     def put_part(self, part: str | bytes, *, is_final: bool) -> None:
         """Keep a part of the message that comes in parts."""
         assert self.parts is not None
@@ -156,7 +162,8 @@ class Inbox:
             self._trapped = task
             self.receivers.append(task)
         delivered = yield trap
-        if isinstance(delivered, outcome.Error):
+        # Not by `isinstance`, which is slow for its abstract base.
+        if type(delivered) is outcome.Error:
             # We were cancelled, or the connection is closed.
             delivered.unwrap()
         message: str | bytes = delivered

@@ -123,6 +123,7 @@ class Keeper:
         self._changed = trio.Event()
         self._waits = on_outage == "wait"
         self._outage: Outage | None = None  # which lasts
+        self._goes_on = True  # as far as that is decided
         self.outages: deque[Outage] = deque(maxlen=MAX_OUTAGES)
         self.left_over: deque[str | bytes] = deque()
         self._max_left_over = options.get("message_queue_bytes", DEFAULT_MESSAGE_QUEUE_BYTES)
@@ -160,7 +161,7 @@ class Keeper:
             return
         if self._is_over:
             raise self.make_closed()
-        if not self._waits:
+        if self._goes_on and not self._waits:
             assert self._outage is not None
             raise ConnectionInterrupted(
                 "there is no connection; another one is sought"
@@ -201,7 +202,7 @@ class Keeper:
         dropped = self._make_room()
         messages, cause = drain(ws)
         self.left_over.extend(messages)
-        self._ws, self._phase = None, "waiting"
+        self._ws, self._phase, self._goes_on = None, "waiting", False
         self._outage = Outage(cause, trio.current_time(), dropped, self.traffic)
         self.outages.append(self._outage)
         self._change()
@@ -274,8 +275,10 @@ class Keeper:
             if self._outage is not None:
                 self._outage.attempts += 1
             failure, lasted = await self._connect()
-            self._phase = "waiting"
-            await self._retries.wait_after(failure, lasted)
+            delay = self._retries.next_delay(failure, lasted)
+            self._phase, self._goes_on = "waiting", True
+            self._change()
+            await trio.sleep(delay)
 
     async def _connect(self) -> tuple[Failure, float | None]:
         """Have one connection, as long as it lasts; returns why it ended, and the seconds."""
@@ -384,8 +387,9 @@ class Keeper:
         # It is our own task that is waited for: cancelled, it closes its connection within two seconds.
         self._scope.cancel()
         if self._is_within():
-            # `on_connect` closes, and can't wait for its own end; it is cancelled.
+            # `on_connect` closes, and can't wait for its own end; it is cancelled, unless it is shielded.
             await trio.lowlevel.checkpoint()
+            return
         with trio.CancelScope(shield=True):
             await self._finished.wait()
 

@@ -140,7 +140,10 @@ def drain(connection: WebSocketConnection) -> tuple[list[str | bytes], Connectio
 
 
 def _facts(error: ConnectionClosed) -> tuple[object, ...]:
-    return error.reason, error.sent, error.received, error.initiator
+    if error.initiator == "local":
+        # The peer's answer may have come since.
+        return error.initiator, error.sent
+    return error.initiator, error.reason, error.received
 
 
 class Retries:
@@ -162,10 +165,14 @@ class Retries:
         self._earlier: deque[Exception] = deque(maxlen=MAX_EARLIER_ERRORS)
 
     async def wait_after(self, error: Failure, lasted: float | None) -> None:
-        """Wait as long as it takes before another try.
+        """Wait as long as it takes before another try: as `next_delay`."""
+        await trio.sleep(self.next_delay(error, lasted))
+
+    def next_delay(self, error: Failure, lasted: float | None) -> float:
+        """Take in how the latest try ended; returns the seconds to wait before another one.
 
         Args:
-            error: How the latest one ended.
+            error: How it ended.
             lasted: Seconds that its connection lasted; None if there was none.
 
         Raises:
@@ -182,8 +189,9 @@ class Retries:
             self._add_earlier_errors(error)
             raise error
         logger.info("%s: %s; trying again in %.1f seconds", self.name, error, delay)
-        self._earlier.append(error)
-        await trio.sleep(delay)
+        # Its frames would hold what the session had, and the connection.
+        self._earlier.append(error.with_traceback(None))
+        return delay
 
     def _add_earlier_errors(self, error: Failure) -> None:
         if self._earlier:

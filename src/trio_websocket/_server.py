@@ -118,7 +118,7 @@ class WebSocketServer:
     Everything else is as for `serve_websocket`.
 
     Raises:
-        ValueError: There is no listener, or a limit is negative.
+        ValueError: There is no listener, a limit is negative, or `ssl_context` is a client's.
     """
 
     def __init__(
@@ -142,6 +142,8 @@ class WebSocketServer:
     ) -> None:
         if not listeners:
             raise ValueError("a server needs at least one listener")
+        if ssl_context is not None and ssl_context.protocol == ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError("the ssl_context is a client's: a server's is made for Purpose.CLIENT_AUTH")
         self._handler = handler
         self._listeners = list(listeners)
         self._handler_nursery = handler_nursery

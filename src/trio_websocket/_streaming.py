@@ -46,7 +46,7 @@ class PartsReceiver:
             received = _begin(link)
             if received is None:
                 received = await inbox.wait_in_parts()
-        queue = received if isinstance(received, PartQueue) else _queue_of(received)
+        queue = received if isinstance(received, PartQueue) else inbox.hold_whole(received)
         self._turns.left = CALLS_A_TURN
         self._parts = MessageParts(link, queue, self._turns)
         return self._parts
@@ -122,12 +122,6 @@ def _begin(link: Link) -> PartQueue | None:
         return None
     queue = inbox.begin_parts()
     link.pull()
-    return queue
-
-
-def _queue_of(message: str | bytes) -> PartQueue:
-    queue = PartQueue()
-    queue.put(message, is_final=True)
     return queue
 
 

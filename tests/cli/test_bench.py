@@ -48,6 +48,14 @@ async def test_rate_is_kept_over_all_connections() -> None:
     assert ended.lines[1].startswith("40 messages in ")
 
 
+async def test_rate_may_be_beyond_anything() -> None:
+    """There is no list of what is to be sent."""
+    async with serving() as server:
+        ended = await run_cli("bench", url_of(server), "-t", "0.05", "--rate", "1e12", "--timeout", "0.1")
+    assert ended.code == 1
+    assert ended.lines[1].endswith("messages did not come back")
+
+
 async def test_stall_is_charged_to_all_that_were_due_meanwhile(mock_clock: trio.testing.MockClock) -> None:
     """Ten messages a second; the server sleeps through the first five seconds of ten."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 from pathlib import Path
 
 import pytest
 import trio
-from cli_support import Ended, Terminal, program, read_all, read_until, run_cli, terminal
+from cli_support import Ended, program, read_all, read_until, run_cli, terminal
+from prompt_toolkit.history import FileHistory
 from support import serving, url_of
 
 from trio_websocket import WebSocketRequest
@@ -87,58 +86,27 @@ def state(tmp_path: Path) -> dict[str, str]:
     return {"XDG_STATE_HOME": str(tmp_path / "state")}
 
 
-async def start(user: Terminal) -> None:
-    """Wait for the first prompt."""
-    await user.expect("/help tells what there is")
-    await user.expect(">")
-
-
 @pytest.mark.slow
 async def test_conversation_in_a_terminal(state: dict[str, str]) -> None:
-    async with serving() as server, terminal("connect", url_of(server), **state) as user:
-        await start(user)
-        await user.type("hello\r")
-        await user.expect("< hello\r\n")
-        await user.type("\x04")
-        await user.expect("* closed\r\n")
-        assert await user.exit_code() == 0
-    # Nothing is asked of the terminal: the answer would come among the keys.
-    assert "\x1b[6n" not in user.seen
-    # Bracketed paste is off again, as at first.
-    assert user.seen.rindex("\x1b[?2004l") > user.seen.rfind("\x1b[?2004h")
+    history = Path(state["XDG_STATE_HOME"], "trio-websocket", "history")
+    history.parent.mkdir(parents=True)
+    FileHistory(history).append_string("said before")
 
-
-@pytest.mark.slow
-async def test_pasted_lines_are_one_message(state: dict[str, str]) -> None:
-    messages = trio.open_memory_channel[str | bytes](10)
-
-    async def note(request: WebSocketRequest) -> None:
-        async for message in await request.accept():
-            await messages[0].send(message)
-
-    async with serving(note) as server, terminal("connect", url_of(server), **state) as user:
-        await start(user)
-        await user.type(pasted("one\ntwo\nthree") + "\r")
-        assert await messages[1].receive() == "one\ntwo\nthree"
-        await user.type("four\x1b\rfive\r")
-        assert await messages[1].receive() == "four\nfive"
-        await user.type("/close\r")
-        assert await user.exit_code() == 0
-
-
-@pytest.mark.slow
-async def test_message_is_shown_above_what_is_being_typed(state: dict[str, str]) -> None:
-    release = trio.Event()
-
-    async def interrupt(request: WebSocketRequest) -> None:
+    async def answer_in_a_while(request: WebSocketRequest) -> None:
         ws = await request.accept()
-        await release.wait()
-        await ws.send_message("news")
-        await ws.send_message(await ws.get_message())
-        await ws.wait_closed()
+        async for message in ws:
+            await ws.send_message(message)
+            await release.wait()
+            await ws.send_message("news")
 
-    async with serving(interrupt) as server, terminal("connect", url_of(server), **state) as user:
-        await start(user)
+    release = trio.Event()
+    async with serving(answer_in_a_while) as server, terminal("connect", url_of(server), **state) as user:
+        await user.expect("/help tells what there is")
+        await user.expect(">")
+        # Arrow up brings back what an earlier session said.
+        await user.type("\x1b[A\r")
+        await user.expect("< said before\r\n")
+        # A message is shown above what is being typed.
         await user.type("half")
         await user.expect("half")
         release.set()
@@ -146,6 +114,22 @@ async def test_message_is_shown_above_what_is_being_typed(state: dict[str, str])
         await user.expect("> half")
         await user.type(" a line\r")
         await user.expect("< half a line\r\n")
+        await user.expect("< news\r\n")
+        # Pasted lines are one message, and so are those that are typed with Alt-Enter.
+        await user.type(pasted("one\ntwo\nthree") + "\r")
+        await user.expect("< one\r\n< two\r\n< three\r\n")
+        await user.expect("< news\r\n")
+        await user.type("four\x1b\rfive\r")
+        await user.expect("< four\r\n< five\r\n")
+        await user.expect("< news\r\n")
+        await user.type("\x04")
+        await user.expect("* closed\r\n")
+        assert await user.exit_code() == 0
+    # Nothing is asked of the terminal: the answer would come among the keys.
+    assert "\x1b[6n" not in user.seen
+    # Bracketed paste is off again, as at first.
+    assert user.seen.rindex("\x1b[?2004l") > user.seen.rfind("\x1b[?2004h")
+    assert "+half a line" in history.read_text("utf-8")
 
 
 @pytest.mark.slow
@@ -164,20 +148,8 @@ async def test_what_a_hostile_server_sends_can_not_touch_the_terminal(state: dic
         await user.expect("closed with 4000 PRIVATE_RESERVED: \\x1b[2J\\n\r\n")
         assert await user.exit_code() == 1
     assert "\x1b[2J" not in user.seen
-
-
-@pytest.mark.slow
-async def test_history_is_kept_for_the_next_session_and_is_private(state: dict[str, str]) -> None:
-    async with serving() as server:
-        for keys in ("hello again\r", "\x1b[A\r"):
-            async with terminal("connect", url_of(server), **state) as user:
-                await start(user)
-                await user.type(keys)
-                await user.expect("< hello again\r\n")
-                await user.type("\x04")
-                assert await user.exit_code() == 0
-    history = os.stat(f"{state['XDG_STATE_HOME']}/trio-websocket/history")
-    assert stat.S_IMODE(history.st_mode) == 0o600
+    # It has the terminal back, as at first.
+    assert user.seen.rindex("\x1b[?2004l") > user.seen.rfind("\x1b[?2004h")
 
 
 @pytest.mark.slow
@@ -188,7 +160,8 @@ async def test_ctrl_c_in_a_terminal_closes_the_connection(state: dict[str, str])
         closes.append((await (await request.accept()).wait_closed()).code)
 
     async with serving(note) as server, terminal("connect", url_of(server), **state) as user:
-        await start(user)
+        await user.expect("/help tells what there is")
+        await user.expect(">")
         await user.type("half a line\x03")
         assert await user.exit_code() == 130
         assert "Traceback" not in user.seen
@@ -207,15 +180,3 @@ async def test_ctrl_c_while_there_is_no_connection_yet_ends_it() -> None:
         await user.type("\x03")
         assert await user.exit_code() == 130
     assert "Traceback" not in user.seen
-
-
-@pytest.mark.slow
-async def test_close_of_the_server_gives_the_terminal_back(state: dict[str, str]) -> None:
-    async def greet(request: WebSocketRequest) -> None:
-        await (await request.accept()).send_message("bye")
-
-    async with serving(greet) as server, terminal("connect", url_of(server), **state) as user:
-        await user.expect("< bye\r\n")
-        await user.expect("* closed by the server\r\n")
-        assert await user.exit_code() == 0
-    assert user.seen.rindex("\x1b[?2004l") > user.seen.rfind("\x1b[?2004h")

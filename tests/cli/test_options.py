@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 import pytest
@@ -118,3 +119,34 @@ async def test_tls_server_is_trusted_if_asked_to(
     assert ended.code == (1 if trust is None else 0)
     assert ended.output == (b"" if trust is None else b"hello\n")
     assert ended.errors.count("\n") == (1 if trust is None else 0)
+
+
+async def test_header_is_sent_as_the_bytes_that_were_given() -> None:
+    values: list[bytes] = []
+
+    async def note(request: WebSocketRequest) -> None:
+        values.extend(value for name, value in request.headers if name == b"x")
+        await request.accept()
+
+    async with serving(note) as server:
+        ended = await run_cli("listen", url_of(server), "-H", os.fsdecode(b"X: \xff"))
+    assert (ended.code, values) == (0, [b"\xff"])
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("listen", "--time"),
+        ("listen", "--timeout"),
+        ("connect", "--wait"),
+        ("ping", "--interval"),
+        ("bench", "--rate"),
+    ],
+    ids=" ".join,
+)
+def test_number_has_to_be_finite(option: tuple[str, str], number: str) -> None:
+    command, name = option
+    ended = run_here(command, name, number, URL)
+    assert ended.code == 2
+    assert ended.errors.endswith(f"{number!r} is no finite number")

@@ -265,6 +265,15 @@ def test_history_is_in_memory_where_no_file_can_be(monkeypatch: pytest.MonkeyPat
     assert isinstance(open_history(), InMemoryHistory)
 
 
+def test_history_is_in_memory_for_who_has_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> Path:
+        raise RuntimeError("could not determine home directory")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", fail)
+    assert isinstance(open_history(), InMemoryHistory)
+
+
 async def test_text_is_written_at_once_while_there_is_no_prompt(capfd: pytest.CaptureFixture[str]) -> None:
     prompt = Prompt(Console().stdout, print, print)
     await prompt.show("one\n")

@@ -215,6 +215,8 @@ async def test_refusal_is_told_with_its_status(answer: bytes, status_code: int, 
         ([b"HTTP/1.1 two hundred\r\n\r\n"], "does not answer with HTTP: 'HTTP/1.1 two hundred"),
         ([b"HTTP/1.1 200 " + b"x" * 20000], "headers that exceed 16384 bytes"),
         ([b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 9000], "headers that exceed 16384 bytes"),
+        # Its end comes with the same read.
+        ([OK[:-2] + b"x: y\r\n" * 3000 + b"\r\n"], "headers that exceed 16384 bytes"),
     ],
 )
 async def test_what_is_no_answer_to_connect_says_so(parts: list[bytes], text: str) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
-from certificates import Certificates
+from certificates import CertificateFiles, Certificates
 from fakes import Owner
 from hostile import MemoryStream, reset
 from support import HOST
 from tls_support import TlsPeer
 
 from trio_websocket import Endpoint, HandshakeError, TLSFailed
-from trio_websocket._dial import start_tls
+from trio_websocket._dial import default_context, start_tls
 from trio_websocket._transports import SocketTransport, TlsTransport, Transport, open_transport
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -243,3 +245,60 @@ async def test_handshake_in_a_cancelled_scope_leaves_nothing_open() -> None:
         assert scope.cancelled_caught
         while await peer.receive_some():
             pass
+
+
+# ------------------------------------------------------------------------------------------------------ whom we trust
+
+
+@pytest.fixture
+def authority(tmp_path: Path, certificate_files: CertificateFiles, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that has the only authority to trust."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificate_files.ca.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "none"))
+    return file
+
+
+def test_default_context_is_shared_and_checks_as_python_does(authority: Path) -> None:
+    context = default_context()
+    assert context is default_context()
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert len(context.get_ca_certs()) == 1
+
+
+def test_default_context_is_another_when_the_authorities_are(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = default_context()
+    other = authority.with_name("other.pem")
+    other.write_bytes(authority.read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(other))
+    assert default_context() is not context
+    context = default_context()
+    os.utime(other, ns=(0, 0))
+    assert default_context() is not context
+    other.unlink()
+    assert default_context().get_ca_certs() == []
+
+
+def test_default_context_is_another_when_python_would_make_another(
+    authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = default_context()
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    assert default_context().keylog_filename == str(tmp_path / "keys")
+    made = ssl.create_default_context()
+    monkeypatch.setattr(ssl, "create_default_context", lambda: made)
+    assert default_context() is made
+    assert context is not made
+
+
+def test_authorities_that_are_gone_as_one_looks_are_none(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = ssl.get_default_verify_paths()
+    authority.unlink()
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    assert default_context().get_ca_certs() == []

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 import pytest
 import trio
 
-from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
+from trio_websocket import CloseReason, ConnectionClosed, PerMessageDeflate, WebSocketConnection
 
 LARGE = 16 * 2**20
+
+COMPRESSED = PerMessageDeflate(threshold=0)
+FORGETFUL = PerMessageDeflate(server_no_context_takeover=True, client_no_context_takeover=True, threshold=0)
+NARROW = PerMessageDeflate(server_max_window_bits=9, threshold=0, level=6)
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Scenario:
         play: Our end; when it returns with the connection open, we close it with 1000.
         code: The close code that the peer must see in the end.
         reason: The reason that it must see with it.
+        compression: What we offer, and agree to; all peers do, too.
         subprotocols: What the client offers. Both servers take `chat.v2` before `chat.v1`.
     """
 
@@ -29,9 +34,17 @@ class Scenario:
     code: int = 1000
     reason: str = ""
     subprotocols: tuple[str, ...] = ()
+    compression: PerMessageDeflate | None = None
 
     def __str__(self) -> str:
-        return str(getattr(self.play, "__name__", self.play))
+        name = str(getattr(self.play, "__name__", self.play))
+        return name if self.compression is None else f"{name}, compressed{_terms(self.compression)}"
+
+
+def _terms(compression: PerMessageDeflate) -> str:
+    if compression.server_no_context_takeover:
+        return " anew"
+    return "" if compression.server_max_window_bits is None else " in a narrow window"
 
 
 async def _tell(ws: WebSocketConnection, do: str, **arguments: object) -> None:
@@ -55,6 +68,14 @@ async def binary(ws: WebSocketConnection) -> None:
     # Both sides of each step in the length field of RFC 6455 §5.2.
     for length in (0, 1, 125, 126, 65_535, 65_536):
         await _expect_echo(ws, bytes(index * 7 % 256 for index in range(length)))
+
+
+async def json_text(ws: WebSocketConnection) -> None:
+    assert ws.compression is not None
+    for number in range(50):
+        await _expect_echo(
+            ws, json.dumps([{"id": index, "name": "x" * number} for index in range(number * 3)])
+        )
 
 
 async def burst(ws: WebSocketConnection) -> None:
@@ -140,4 +161,6 @@ SCENARIOS = (
     Scenario(their_close, 4002),
     Scenario(common_subprotocol, subprotocols=("unknown", "chat.v1")),
     Scenario(no_subprotocol),
+    *(Scenario(json_text, compression=terms) for terms in (COMPRESSED, FORGETFUL, NARROW)),
+    *(Scenario(play, compression=COMPRESSED) for play in (text, binary, burst, fragments, large, their_ping)),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -42,7 +43,11 @@ async def test_our_client_and_their_server_agree(
     context = certificates.client_context() if scheme == "wss" else None
     with trio.fail_after(ANSWER_TIMEOUT):
         async with open_websocket_url(
-            url, context, subprotocols=scenario.subprotocols, max_message_size=2**25
+            url,
+            context,
+            subprotocols=scenario.subprotocols,
+            max_message_size=2**25,
+            compression=scenario.compression,
         ) as ws:
             await scenario.play(ws)
         _check_outcome(scenario, await peer.outcome(path))
@@ -68,7 +73,8 @@ async def test_our_server_and_their_client_agree(
             played.set()
 
     context = certificates.server_context() if scheme == "wss" else None
-    serve = functools.partial(serve_websocket, handle, "127.0.0.1", 0, context, max_message_size=2**25)
+    limits: Any = {"max_message_size": 2**25, "compression": scenario.compression}
+    serve = functools.partial(serve_websocket, handle, "127.0.0.1", 0, context, **limits)
     with trio.fail_after(ANSWER_TIMEOUT):
         async with trio.open_nursery() as nursery:
             server = await nursery.start(serve)

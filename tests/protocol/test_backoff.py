@@ -28,6 +28,10 @@ def test_waits_do_not_overflow_however_many_there_are() -> None:
     assert delays(endless, 4) == [1, 1e200, math.inf, math.inf]
 
 
+def test_no_wait_times_an_endless_factor_is_the_maximum() -> None:
+    assert delays(schedule(initial=0, factor=math.inf, maximum=20), 3) == [0, 20, 20]
+
+
 def test_wait_may_be_none_at_all() -> None:
     assert delays(schedule(initial=0), 3) == [0, 0, 0]
 

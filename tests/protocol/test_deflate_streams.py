@@ -301,9 +301,9 @@ def used(terms: PerMessageDeflate) -> tuple[bool, bool]:
     [
         (PerMessageDeflate(), True, True),
         (PerMessageDeflate(level=1), True, True),
-        (PerMessageDeflate(level=3, memory_level=9), True, True),
+        (PerMessageDeflate(level=4, memory_level=9), True, True),
         # It has other levels than these, and one size of memory.
-        (PerMessageDeflate(level=4), False, True),
+        (PerMessageDeflate(level=5), False, True),
         (PerMessageDeflate(level=0), False, True),
         (PerMessageDeflate(level=-1), False, True),
         (PerMessageDeflate(memory_level=7), False, True),

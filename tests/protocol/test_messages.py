@@ -285,7 +285,7 @@ def test_a_compressed_message_counts_by_what_comes_out_of_it() -> None:
 
 
 def test_room_is_a_number_of_bytes_without_a_limit_too() -> None:
-    assert unlimited().room == 2**30
+    assert unlimited().room == 2**20
 
 
 # ------------------------------------------------------------------------------------------------------------ in parts

@@ -67,6 +67,7 @@ def test_user_and_password_are_in_no_text_of_it() -> None:
         ("http://u:secret%0A@proxy.test", "control character"),
         ("socks5://u:secret%C3%A9@proxy.test", "must be ASCII"),
         ("socks4://u%C3%A9:secret@proxy.test", "must be ASCII"),
+        ("http://:secret@proxy.test", "the password of a proxy needs a user name"),
         ("socks5h://secret@proxy.test", "must have 1 to 255 characters each"),
         (f"socks5://u:{'secret' * 50}@proxy.test", "must have 1 to 255 characters each"),
         ("socks5://:secret@proxy.test", "must have 1 to 255 characters each"),

@@ -27,7 +27,13 @@ from trio_websocket.protocol._reader import Event, MessageReader
 
 
 class Wire:
-    """A reader, and the decoder that it reads from."""
+    """A reader, and the decoder that it reads from.
+
+    Attributes:
+        is_direct: Whether to ask for compressed messages first.
+    """
+
+    is_direct = False
 
     def __init__(self, *, must_be_masked: bool = False, **limits: Any) -> None:
         self.decoder = FrameDecoder()
@@ -49,9 +55,15 @@ class Wire:
     def pull(self) -> list[tuple[type[Event], Event]]:
         """Every event that there is now."""
         events = []
-        while (event := self.reader.pull()) is not NEED_DATA:
+        while (event := self._pull_direct() or self.reader.pull()) is not NEED_DATA:
             events.append(event)
         return typed(*events)
+
+    def _pull_direct(self) -> TextReceived | BinaryReceived | None:
+        message = self.reader.pull_compressed() if self.is_direct and self.reader.is_plain else None
+        if message is None:
+            return None
+        return TextReceived(message) if isinstance(message, str) else BinaryReceived(message)
 
 
 @pytest.mark.parametrize("size", [0, 1, 7])
@@ -259,10 +271,20 @@ def deflated(*messages: bytes) -> list[bytes]:
     return [(context.compress(each) + context.flush(zlib.Z_SYNC_FLUSH))[:-4] for each in messages]
 
 
+@pytest.fixture(params=[False, True], ids=["as events", "direct"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pull compressed messages in both ways that there are."""
+    monkeypatch.setattr(Wire, "is_direct", request.param)
+
+
+both_ways = pytest.mark.usefixtures("way")
+
+
 def inflating(**limits: Any) -> Wire:
     return Wire(inflater=Inflater(PerMessageDeflate(), Role.CLIENT), **limits)
 
 
+@both_ways
 @pytest.mark.parametrize("size", [1, 2, 1000])
 def test_compressed_messages_come_among_others_however_they_are_cut(size: int) -> None:
     wire = inflating()
@@ -295,6 +317,7 @@ def test_compressed_messages_come_among_others_however_they_are_cut(size: int) -
     assert wire.reader.is_plain
 
 
+@both_ways
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_the_limit_holds_for_what_comes_out_of_a_compressed_message(is_cut: bool) -> None:
     size = 200_000
@@ -313,6 +336,7 @@ def test_the_limit_holds_for_what_comes_out_of_a_compressed_message(is_cut: bool
     assert caught.value.code == 1009
 
 
+@both_ways
 def test_a_compressed_message_may_be_larger_on_the_wire_than_its_limit() -> None:
     wire = inflating(max_message_size=5)
     # Stored blocks, of which the last but one has nothing in it.
@@ -322,6 +346,7 @@ def test_a_compressed_message_may_be_larger_on_the_wire_than_its_limit() -> None
     assert wire.pull() == typed(TextReceived("Hello"))
 
 
+@both_ways
 def test_a_large_compressed_message_without_a_limit_comes_out_piece_by_piece(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -336,6 +361,7 @@ def test_a_large_compressed_message_without_a_limit_comes_out_piece_by_piece(
     assert events == typed(BinaryReceived(bytes(10_000)))
 
 
+@both_ways
 @pytest.mark.parametrize(
     ("data", "code"),
     [
@@ -355,6 +381,7 @@ def test_what_breaks_a_rule_of_compression_is_an_error(data: list[bytes], code: 
     assert caught.value.code == code
 
 
+@both_ways
 def test_a_compressed_message_without_agreement_is_an_error() -> None:
     wire = Wire()
     wire.give(frame(TEXT, deflated(b"x")[0], rsv=4))
@@ -369,6 +396,7 @@ def parts_of(wire: Wire) -> list[PartReceived]:
     return parts  # type: ignore[return-value]
 
 
+@both_ways
 @pytest.mark.parametrize("opcode", [TEXT, BINARY])
 def test_a_compressed_message_is_given_in_parts_of_a_bounded_size(opcode: int) -> None:
     wire = inflating(max_message_size=1000, max_streamed_size=300_000)
@@ -393,6 +421,7 @@ def test_a_compressed_message_is_given_in_parts_of_a_bounded_size(opcode: int) -
     assert following == (TextReceived("next") if opcode == TEXT else BinaryReceived(b"next"))
 
 
+@both_ways
 def test_a_compressed_message_in_parts_has_its_own_limit() -> None:
     wire = inflating(max_message_size=1000, max_streamed_size=199_999)
     wire.give(frame(BINARY, deflated(bytes(200_000))[0], rsv=4))
@@ -404,6 +433,7 @@ def test_a_compressed_message_in_parts_has_its_own_limit() -> None:
     assert caught.value.code == 1009
 
 
+@both_ways
 def test_a_compressed_message_that_is_not_whole_waits_for_more() -> None:
     wire = inflating()
     [payload] = deflated(b"Hello")
@@ -413,3 +443,51 @@ def test_a_compressed_message_that_is_not_whole_waits_for_more() -> None:
     assert wire.reader.stream()
     wire.give(data[-1:])
     assert "".join(str(each.data) for each in parts_of(wire)) == "Hello"
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+def test_a_compressed_message_may_be_taken_without_an_event(opcode: int) -> None:
+    wire = inflating()
+    first, second = deflated(b"Hello", b"Hello")
+    data = frame(opcode, first, rsv=4)
+    wire.give(data[:1])
+    assert wire.reader.pull_compressed() is None
+    wire.give(data[1:], frame(opcode, second, rsv=4))
+    for _ in range(2):
+        assert wire.reader.is_plain
+        assert wire.reader.pull_compressed() == ("Hello" if opcode == TEXT else b"Hello")
+    assert wire.reader.pull_compressed() is None
+    assert wire.pull() == []
+
+
+def test_what_is_no_such_message_is_left_to_be_pulled() -> None:
+    wire = inflating()
+    for opcode, payload in [(PING, b""), (TEXT, b"plain"), (TEXT, b"")]:
+        wire.give(frame(opcode, payload), frame(PONG))
+        assert wire.reader.pull_compressed() is None
+        # The next one must not overtake it.
+        assert not wire.reader.is_plain
+        assert [kind for kind, _ in wire.pull()] == [
+            PingReceived if opcode == PING else TextReceived,
+            PongReceived,
+        ]
+        assert wire.reader.is_plain
+
+
+def test_a_control_frame_that_is_not_whole_is_waited_for() -> None:
+    wire = inflating()
+    wire.is_direct = True
+    [payload] = deflated(b"Hello")
+    pulled = []
+    for byte in frame(PING, b"ping") + frame(TEXT, payload, rsv=4):
+        wire.give(bytes([byte]))
+        pulled += wire.pull()
+    assert pulled == typed(PingReceived(b"ping"), TextReceived("Hello"))
+
+
+def test_without_compression_there_is_no_compressed_message_to_take() -> None:
+    wire = Wire()
+    wire.give(frame(TEXT, b"x"))
+    assert wire.reader.pull_compressed() is None
+    assert wire.reader.is_plain
+    assert wire.pull() == typed(TextReceived("x"))

@@ -169,6 +169,7 @@ def test_bad_url_of_a_unix_socket_is_a_value_error_that_says_why(url: str, error
         ("ws://[fe80::1%]/", "'' is not an IPv6 zone"),
         ("ws://[fe80::1%25a%20b]/", "'a b' is not an IPv6 zone"),
         ("ws://h\\@evil/", "backslash"),
+        ("ws://" + "a" * 256 + "/", "has 256 characters, which exceeds 255"),
         ("ws://a%00b/", "is not a host name"),
         ("ws://a%2Fb/", "is not a host name"),
         ("ws://a|b/", "is not a host name"),

@@ -66,6 +66,62 @@ async def test_cancelled_wait_leaves_what_comes_to_the_hub(delay: int) -> None:
         assert owner.data == b"x"
 
 
+async def test_socket_that_is_soon_waited_for_again_stays_out_of_the_poller(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
+        hub = hub_of(transport)
+        added: list[int] = []
+        monkeypatch.setattr(hub._poller, "add", added.append)
+
+        async def read_twice() -> None:
+            await transport.read_in_person()
+            await transport.read_in_person()
+
+        nursery.start_soon(read_twice)
+        await settle()
+        theirs.send(b"a")
+        await settle()
+        assert owner.data == b"a"
+        assert added == []
+        theirs.send(b"b")
+        await settle()
+        assert owner.data == b"ab"
+        assert added == [transport.fd]
+
+
+@pytest.mark.parametrize("does", ["abort", "write"])
+async def test_socket_that_was_just_left_may_be_closed_or_written_to(does: str) -> None:
+    message = bytes(range(256)) * 1024
+    async with over_socket(narrow_pair) as (transport, owner, theirs):
+        async with trio.open_nursery() as nursery:
+
+            async def read_and_go_on() -> None:
+                await transport.read_in_person()
+                if does == "abort":
+                    transport.abort()
+                else:
+                    transport.write(message)
+
+            nursery.start_soon(read_and_go_on)
+            await settle()
+            theirs.send(b"x")
+        if does == "abort":
+            await owner.lost.wait()
+            return
+        received = bytearray()
+
+        def is_complete() -> bool:
+            try:
+                received.extend(theirs.recv(1 << 20))
+            except BlockingIOError:
+                pass
+            return len(received) == len(message)
+
+        await until(is_complete)
+        assert received == message
+
+
 async def test_cancelled_wait_gives_the_socket_back() -> None:
     async with over_socket() as (transport, owner, theirs):
         with trio.move_on_after(0) as scope:

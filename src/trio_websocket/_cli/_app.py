@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -44,7 +45,15 @@ def _exit(context: click.Context, /, code: int, **_: object) -> NoReturn:
     context.exit(code)
 
 
+def _fill_gaps() -> None:
+    """Let descriptors that are closed lead nowhere: else a socket gets such a number, and what we write."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass  # it takes the lowest number that is free
+    os.close(fd)
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and exit."""
+    _fill_gaps()
     app(arguments, prog_name=_NAME, obj=Console())
     raise AssertionError("click returned")

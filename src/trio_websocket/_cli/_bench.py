@@ -135,16 +135,16 @@ class _Bench:
     async def _send_when_due(self, ws: WebSocketConnection, rate: float, number: int) -> None:
         """Send this connection's part of all messages; the connections take turns."""
         total = math.ceil(round((self._end - self._start) * rate, 6))
-        due_times = [self._start + turn / rate for turn in range(number, total, self._connections)]
+        turns = range(number, total, self._connections)
 
         async def receive() -> None:
-            for due in due_times:
-                await self._receive(ws, due)
+            for turn in turns:
+                await self._receive(ws, self._start + turn / rate)
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive)
-            for due in due_times:
-                await trio.sleep_until(due)
+            for turn in turns:
+                await trio.sleep_until(self._start + turn / rate)
                 await self._send(ws)
 
     async def _send(self, ws: WebSocketConnection) -> None:

@@ -10,7 +10,7 @@ import click
 import trio
 
 from trio_websocket._cli._format import make_formatter
-from trio_websocket._cli._options import Target, takes_target
+from trio_websocket._cli._options import NOT_NEGATIVE, Target, takes_target
 from trio_websocket._cli._output import Console
 from trio_websocket._cli._receive import Socket, receive_all_there
 from trio_websocket._cli._run import OK, run, show_log
@@ -26,7 +26,7 @@ __all__ = ["connect_command"]
     "-w",
     "--wait",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=NOT_NEGATIVE,
     default=1.0,
     show_default=True,
     help="Piped: how long to go on receiving after the end of stdin.",

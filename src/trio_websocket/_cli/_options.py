@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import os
 import ssl
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -19,12 +21,24 @@ from trio_websocket import (
 )
 from trio_websocket._cli._receive import Socket
 
-__all__ = ["POSITIVE", "Target", "takes_target"]
+__all__ = ["NOT_NEGATIVE", "POSITIVE", "Target", "takes_target"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
+
+class _Number(click.FloatRange):
+    """A number, where Python would take NaN and infinity as well."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
+NOT_NEGATIVE = _Number(min=0)
+POSITIVE = _Number(min=0, min_open=True)
 
 # Received messages that may wait for us; those that wait are written at once.
 _QUEUE = 256
@@ -100,7 +114,8 @@ def _header(
         name, colon, content = value.partition(":")
         if not colon:
             raise click.BadParameter(f"{value!r} is not NAME:VALUE")
-        headers.append((name.strip().encode("utf-8"), content.strip().encode("utf-8")))
+        # What is no UTF-8 on the command line stands in Python's text as surrogates.
+        headers.append((os.fsencode(name.strip()), os.fsencode(content.strip())))
     return tuple(headers)
 
 

@@ -34,13 +34,13 @@ def _insert_newline(event: KeyPressEvent) -> None:
 
 def open_history() -> History:
     """The history in the XDG state directory, or one in memory where no file can be written."""
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    path = Path(state, "trio-websocket", "history")
     try:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        path = Path(state, "trio-websocket", "history")
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Messages may be secret: nobody else is to read them.
         os.close(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600))
-    except OSError:
+    except (OSError, RuntimeError):  # or there is no home directory
         return InMemoryHistory()
     return FileHistory(path)
 

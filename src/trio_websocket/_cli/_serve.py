@@ -20,7 +20,7 @@ from trio_websocket import (
 from trio_websocket._cli._format import Message
 from trio_websocket._cli._options import POSITIVE
 from trio_websocket._cli._output import Console
-from trio_websocket._cli._run import run
+from trio_websocket._cli._run import Failure, run
 from trio_websocket._cli._static import PageListener, Pages
 
 __all__ = ["serve_command"]
@@ -112,7 +112,7 @@ async def _serve(
     heartbeat: float | None,
     max_size: int,
 ) -> NoReturn:
-    sockets = await trio.open_tcp_listeners(port, host=host)
+    sockets = await _listen(host, port)
     listeners: list[trio.abc.Listener[trio.abc.Stream]] = []
     async with trio.open_nursery() as nursery:
         for each in sockets:
@@ -138,6 +138,15 @@ async def _serve(
                 lines.append(f"pages on http{secure}://{address}/")
             await console.stdout.send("".join(f"{line}\n" for line in lines))
     raise AssertionError("the server ended without an error")
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise Failure(f"cannot listen on {host} port {port}: it is no host name") from error
 
 
 def _address(listener: trio.SocketListener) -> str:

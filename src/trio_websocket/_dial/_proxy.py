@@ -14,14 +14,13 @@ from __future__ import annotations
 import importlib
 import math
 import re
-import ssl
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 import trio
 
 from trio_websocket._dial._tcp import open_tcp
-from trio_websocket._dial._tls import start_tls
+from trio_websocket._dial._tls import default_context, start_tls
 from trio_websocket._exceptions import ConnectionFailed, HandshakeError, ProxyFailed
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports import Transport, open_transport
@@ -67,7 +66,7 @@ async def open_tunnel(proxy: ProxyURL, host: str, port: int, receive_size: int |
 
     If cancelled, nothing is left open.
     """
-    context = ssl.create_default_context() if proxy.scheme == "https" else None
+    context = default_context() if proxy.scheme == "https" else None
     try:
         transport = open_transport(await open_tcp(proxy.host, proxy.port), receive_size)
         if context is not None:
@@ -169,7 +168,7 @@ class _Wire:
 
     async def read(self) -> bytes:
         """The whole head of an answer to CONNECT."""
-        while (end := _HEAD_END.search(self._received)) is None:
+        while (end := _HEAD_END.search(self._received, 0, _MAX_HEAD)) is None:
             self._check_status_line()
             if len(self._received) > _MAX_HEAD:
                 raise ProxyFailed(f"{self._proxy} answered with headers that exceed {_MAX_HEAD} bytes")

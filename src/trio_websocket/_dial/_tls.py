@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import ssl
+from collections.abc import Callable
 
 from trio_websocket._exceptions import HandshakeError, TLSFailed
 from trio_websocket._transports import TlsTransport, Transport, explain_tls
 
-__all__ = ["start_tls"]
+__all__ = ["default_context", "start_tls"]
+
+
+def default_context() -> ssl.SSLContext:
+    """Python's default context for a client, which all connections share until another one would be made.
+
+    To read the authorities takes up to a tenth of a second, in which no other task runs.
+    """
+    paths = ssl.get_default_verify_paths()
+    # The class is another one after truststore.inject_into_ssl().
+    return _make_context(
+        ssl.create_default_context,
+        ssl.SSLContext,
+        paths,
+        _changed(paths.cafile),
+        _changed(paths.capath),
+        os.environ.get("SSLKEYLOGFILE"),
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _make_context(make: Callable[[], ssl.SSLContext], *_made_from: object) -> ssl.SSLContext:
+    return make()
+
+
+def _changed(path: str | None) -> int | None:
+    """When a file was changed; None if there is none."""
+    try:
+        return None if path is None else os.stat(path).st_mtime_ns
+    except OSError:
+        return None
 
 
 async def start_tls(transport: Transport, host: str, port: int, context: ssl.SSLContext) -> Transport:

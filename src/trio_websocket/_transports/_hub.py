@@ -12,12 +12,14 @@ Theory of operation
 
     With one or two busy sockets the hub's own task costs more than it saves, so it keeps an eye on how many it serves at
     once: while they are few, a task that waits for a message may take its socket out of the poller and wait for it in
-    person (`is_quiet`).
+    person (`is_quiet`). When it has got something, as a rule it soon waits again, so the socket goes back into the poller
+    only before the run itself waits: that saves two calls of the system a message.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -49,8 +51,21 @@ class HubSocket(Protocol):
     def turn(self) -> None:
         """Do what was put off until the scheduler turns."""
 
+    def come_back(self) -> None:
+        """Have the poller tell again, with `take_back`: nobody waits in person any more."""
+
     def abort(self) -> None:
         """Close; the run is over."""
+
+
+class _BeforeWaiting(trio.abc.Instrument):
+    """Calls before the run waits for what is outside of it."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's
+        self._call()
 
 
 class Hub:
@@ -74,8 +89,11 @@ class Hub:
         # What was put off.
         self._put_off: list[HubSocket] = []
         self._turner: trio.lowlevel.Task | None = None  # while it sleeps
-        # Waiting in person: what is out of the poller.
+        # Out of the poller: what is waited for in person, and what was left by who did.
         self._in_person: set[HubSocket] = set()
+        self._left: list[HubSocket] = []
+        self._instrument = _BeforeWaiting(self._call_left_back)
+        trio.lowlevel.add_instrument(self._instrument)
         self._quiet_polls = _QUIET_POLLS
         trio.lowlevel.spawn_system_task(self._poll, name="trio_websocket poll")
         trio.lowlevel.spawn_system_task(self._turn, name="trio_websocket turn")
@@ -90,7 +108,13 @@ class Hub:
         self._poller.add(sock.fd)
 
     def add_writable(self, sock: HubSocket) -> None:
-        """Serve it also when there is room to write."""
+        """Serve it also when there is room to write.
+
+        Raises:
+            OSError: The poller can't have more; `remove` is due all the same.
+        """
+        if sock in self._left:
+            self.take_back(sock)
         self._poller.add_writable(sock.fd)
 
     def remove(self, sock: HubSocket) -> None:
@@ -101,6 +125,8 @@ class Hub:
             self.wake(sock)
             self._in_person.remove(sock)
             self._judge_quiet()
+        elif sock in self._left:
+            self._left.remove(sock)
         else:
             # It may never have come in, or somebody has closed it behind us.
             with contextlib.suppress(OSError):
@@ -113,10 +139,23 @@ class Hub:
             self._wake_turner()
 
     def lend(self, sock: HubSocket) -> None:
-        """Leave `sock` to a task that waits for it in person, until `take_back` or `remove`."""
-        self._poller.remove(sock.fd)
+        """Leave `sock` to a task that waits for it in person, until `leave`, `take_back` or `remove`."""
+        if sock in self._left:
+            self._left.remove(sock)
+        else:
+            self._poller.remove(sock.fd)
         self._in_person.add(sock)
         self._judge_quiet()
+
+    def leave(self, sock: HubSocket) -> None:
+        """Have `sock.come_back()` called before the run waits, unless it is lent again."""
+        self._in_person.remove(sock)
+        self._left.append(sock)
+        self._judge_quiet()
+
+    def _call_left_back(self) -> None:
+        for sock in list(self._left):
+            sock.come_back()
 
     def wake(self, sock: HubSocket) -> None:
         """Let out who waits for `sock` in person."""
@@ -124,10 +163,17 @@ class Hub:
             trio.lowlevel.notify_closing(sock.fd)
 
     def take_back(self, sock: HubSocket) -> None:
-        """Have the poller tell again of a socket that was waited for in person."""
-        self._in_person.remove(sock)
+        """Have the poller tell again of a socket that was waited for in person.
+
+        Raises:
+            OSError: The poller can't have more; `remove` is due all the same.
+        """
+        if sock in self._left:
+            self._left.remove(sock)
+        else:
+            self._in_person.remove(sock)
+            self._judge_quiet()
         self._poller.add(sock.fd)
-        self._judge_quiet()
 
     def _judge_quiet(self) -> None:
         self.is_quiet = self._quiet_polls >= _QUIET_POLLS and len(self._in_person) < _IN_PERSON
@@ -216,6 +262,7 @@ class Hub:
             self._serve_put_off()
         self._is_ending = True
         self._wake_turner()
+        trio.lowlevel.remove_instrument(self._instrument)
 
 
 _hub: trio.lowlevel.RunVar[Hub | None] = trio.lowlevel.RunVar("trio_websocket hub", None)

@@ -252,15 +252,17 @@ class SocketTransport(Transport):
         finally:
             self._is_in_person = False
             if not self._is_released:
-                self._return_to(hub)
+                hub.leave(self)
+                if self._is_blocked:
+                    self._block()
 
-    def _return_to(self, hub: Hub) -> None:
+    def come_back(self) -> None:
+        assert self._hub is not None
         try:
-            hub.take_back(self)
-            if self._is_blocked:
-                hub.add_writable(self)
+            self._hub.take_back(self)
         except OSError as error:
-            self._fail(error)
+            # The run has decided already how long to wait, and may not be given other work any more.
+            trio.lowlevel.current_trio_token().run_sync_soon(self._fail, error)
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -326,8 +328,11 @@ class SocketTransport(Transport):
         if self._is_in_person:
             # Nobody polls for room meanwhile.
             self._hub.wake(self)
-        else:
+            return
+        try:
             self._hub.add_writable(self)
+        except OSError as error:
+            self._fail(error)
 
     def _drain(self) -> None:
         if self._outgoing and not self._is_blocked:

@@ -44,7 +44,7 @@ _REFUSED = "the {peer} does not accept our certificate"
 _REASONS = {
     **dict.fromkeys(PLAIN_HTTP, "the {peer} speaks plain HTTP, not TLS"),
     "NO_PROTOCOLS_AVAILABLE": _NO_VERSION,
-    "NO_SHARED_CIPHER": "there is no cipher that both sides support",
+    "NO_SHARED_CIPHER": "there is no cipher that both sides support, or no certificate of ours",
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": "the {peer} has sent no certificate",
     "SSLV3_ALERT_BAD_CERTIFICATE": _REFUSED,
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the {peer} says that our certificate has expired",

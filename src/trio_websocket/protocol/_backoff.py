@@ -88,7 +88,8 @@ class BackoffSchedule:
             if self.failures >= backoff.attempts:
                 return None
         delay = self._delay * (1 - backoff.jitter * self._random())
-        self._delay = min(self._delay * backoff.factor, backoff.maximum)
+        # In this order, as 0 * inf is not a number.
+        self._delay = min(backoff.maximum, self._delay * backoff.factor)
         if delay < at_least:
             # All clients may have been told the same moment.
             delay = at_least + backoff.initial * backoff.jitter * self._random()

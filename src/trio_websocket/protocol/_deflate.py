@@ -26,7 +26,7 @@ class PerMessageDeflate:
             nothing, so it is 15 unless the other end asks for less.
         client_max_window_bits: The client's (§7.1.2.2). A server that sets it declines an offer that does not let
             it have a say.
-        level: zlib's, from 0 (none) and 1 (fast) to 9 (small), or -1 for its default, 6.
+        level: zlib's: 0 for none, 1 (fast) to 9 (small), -1 for its default, 6.
         memory_level: zlib's, from 1 to 9.
         threshold: Messages with fewer bytes are sent as they are.
 

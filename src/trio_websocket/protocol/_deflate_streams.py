@@ -84,11 +84,10 @@ class Deflater:
         if self._bits == 8:
             # zlib has no window so small. Without references back it needs none, and 9 is no lie.
             return zlib.compressobj(self._level, zlib.DEFLATED, -9, 1, zlib.Z_HUFFMAN_ONLY)
-        # The fast one has three levels, and one size of memory: whoever wants less gets that.
-        is_fast = _fast is not None and 1 <= self._level <= 3 and self._memory_level >= 8
-        return (_fast if is_fast else zlib).compressobj(  # type: ignore[union-attr]
-            self._level, zlib.DEFLATED, -self._bits, self._memory_level
-        )
+        # The fast one has the levels 0 to 3, all of which compress, and one size of memory: whoever wants less gets that.
+        if _fast is not None and 1 <= self._level <= 4 and self._memory_level >= 8:
+            return _fast.compressobj(self._level - 1, zlib.DEFLATED, -self._bits)
+        return zlib.compressobj(self._level, zlib.DEFLATED, -self._bits, self._memory_level)
 
 
 class Inflater:
@@ -141,9 +140,7 @@ class Inflater:
         return self._run(self._rest, max_size)
 
     def _run(self, data: bytes, max_size: int) -> bytes:
-        context = self._context
-        if context is None:
-            context = self._context = self._make_context()
+        context = self._context or self._begin()
         try:
             inflated: bytes = context.decompress(data, max_size)
             self._rest = context.unconsumed_tail
@@ -154,13 +151,20 @@ class Inflater:
             raise RemoteProtocolError(
                 f"compressed message that is no DEFLATE data: {error}", code=1007
             ) from None
-        self.has_more = len(inflated) >= max_size
-        if self._is_finishing and not self.has_more:
-            self._is_finishing = False
-            self._final_blocks = 0
-            if not self._is_kept:
-                self._context = None
+        if len(inflated) >= max_size:
+            self.has_more = True
+        else:
+            self.has_more = False
+            if self._is_finishing:
+                self._is_finishing = False
+                self._final_blocks = 0
+                if not self._is_kept:
+                    self._context = None
         return inflated
+
+    def _begin(self) -> Any:
+        self._context = self._make_context()
+        return self._context
 
     def _restart(self, inflated: bytes, max_size: int) -> bytes:
         """Go on behind a block that says it is the last one, which RFC 7692 §7.2.1 allows anywhere.
@@ -187,5 +191,5 @@ class Inflater:
 
     def _make_context(self) -> Any:
         # The fast one has one size of memory, which is that of the largest window.
-        is_fast = _fast is not None and self._bits == MAX_WINDOW_BITS
-        return (_fast if is_fast else zlib).decompressobj(-self._bits)  # type: ignore[union-attr]
+        backend = _fast if _fast is not None and self._bits == MAX_WINDOW_BITS else zlib
+        return backend.decompressobj(-self._bits)

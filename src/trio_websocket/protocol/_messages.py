@@ -15,8 +15,8 @@ __all__ = ["DEFAULT_MAX_FRAGMENTS", "DEFAULT_MAX_MESSAGE_SIZE", "MessageAssemble
 DEFAULT_MAX_MESSAGE_SIZE: Final = 2**20
 DEFAULT_MAX_FRAGMENTS: Final = 2**16
 
-# What zlib takes for a size on any platform.
-_MAX_ROOM: Final = 2**30
+# What is decompressed at once: zlib may take twice as much for a moment.
+_MAX_ROOM: Final = 2**20
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 _INVALID_UTF8: Final = "text message that is not UTF-8"
@@ -94,7 +94,7 @@ class MessageAssembler:
 
     @property
     def room(self) -> int:
-        """Bytes that the open message may still have to be given whole, up to 1 GiB at once."""
+        """Bytes that the open message may still have to be given whole, up to 1 MiB at once."""
         return int(min(self._max_message_size - self._size, _MAX_ROOM))
 
     @property

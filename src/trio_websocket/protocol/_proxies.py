@@ -61,12 +61,17 @@ def parse_proxy(url: str) -> ProxyURL:
     if path or "?" in authority or "#" in authority:
         raise ValueError("the URL of a proxy has no path, query or fragment")
     host, port, user_info = parse_authority(authority)
-    if user_info is not None and scheme.startswith("socks"):
-        _check_socks_user(scheme, *user_info)
+    if user_info is not None:
+        _check_user(scheme, *user_info)
     return ProxyURL(scheme, host, _DEFAULT_PORTS[scheme] if port is None else port, user_info)
 
 
-def _check_socks_user(scheme: str, user: str, password: str) -> None:
+def _check_user(scheme: str, user: str, password: str) -> None:
+    if scheme.startswith("http"):
+        # python-socks would send neither.
+        if password and not user:
+            raise ValueError("the password of a proxy needs a user name")
+        return
     if not (user + password).isascii():
         raise ValueError("the user name and password of a SOCKS proxy must be ASCII")
     # RFC 1929 §2.

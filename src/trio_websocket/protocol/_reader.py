@@ -34,6 +34,11 @@ Event = TextReceived | BinaryReceived | PartReceived | PingReceived | PongReceiv
 # A payload over this size is received in its final place.
 _LARGE_PAYLOAD: Final = 2**16
 
+# RFC 7692 §6: the message is compressed.
+_RSV1: Final = 4
+_TEXT: Final = int(Opcode.TEXT)
+_KINDS: Final = frozenset({_TEXT, int(Opcode.BINARY)})
+
 # A part of a compressed message has at most so many bytes.
 _LARGEST_PART: Final = 2**16
 
@@ -67,6 +72,10 @@ class MessageReader:
         "_is_compressed",
         "_may_be_plain",
         "_must_be_masked",
+        "_peeked",
+        "_refused",
+        "_room",
+        "_whole",
         "is_behind",
         "is_oversize",
         "is_plain",
@@ -91,6 +100,11 @@ class MessageReader:
         self._header: FrameHeader | None = None  # of the frame whose payload is being read
         self._inflater = inflater
         self._is_compressed = False  # whether the open message is
+        # What `pull_compressed` has found, and left to `pull`.
+        self._room = self._assembler.room  # for a message that begins
+        self._peeked: FrameHeader | None = None
+        self._whole: bytes | None = None
+        self._refused: RemoteProtocolError | None = None
         self._may_be_plain = True
         self.is_plain: bool = True
         self.is_behind: bool = False
@@ -124,6 +138,40 @@ class MessageReader:
             self.is_behind = fragments >= self._fragments_at_once
         return NEED_DATA
 
+    def pull_compressed(self) -> str | bytes | None:
+        """Take the next message if it is compressed, whole and in one frame; else None, and `pull` tells.
+
+        What most compressed messages are, without an event for each; only while the reader `is_plain`.
+        """
+        decoder, inflater = self._decoder, self._inflater
+        # Also between two messages, a control frame may have begun.
+        header = None if inflater is None or decoder.remaining else decoder.read_header()
+        if header is None:
+            return None
+        self._peeked = header
+        self.is_plain = False
+        fin, rsv, opcode, mask, length, is_minimal = header
+        if rsv != _RSV1 or not fin or opcode not in _KINDS or length > decoder.unread:
+            return None
+        if (mask is not None) is not self._must_be_masked or not is_minimal:
+            return None
+        assert inflater is not None
+        try:
+            data = inflater.inflate(decoder.read_part(), self._room + 1, is_last=True)
+        except RemoteProtocolError as error:
+            self._refused = error
+            return None
+        try:
+            message = data.decode() if opcode == _TEXT else data
+        except UnicodeDecodeError:
+            message = None
+        if message is None or inflater.has_more:
+            self._whole = data
+            return None
+        self._peeked = None
+        self.is_plain = True
+        return message
+
     def stream(self) -> bool:
         """Give the message that is open in parts from now on, until it is whole; whether there is one."""
         first = self._assembler.stream()
@@ -142,9 +190,16 @@ class MessageReader:
         self._may_be_plain = self.is_plain = False
 
     def _begin_frame(self) -> FrameHeader | None:
-        header = self._decoder.read_header()
+        header = self._peeked
+        if header is None:
+            header = self._decoder.read_header()
+        else:
+            self._peeked = None
+            self.is_plain = self._may_be_plain
         if header is None:
             return None
+        if self._refused is not None:
+            raise self._refused
         may_be_compressed = self._inflater is not None
         check_header(header, must_be_masked=self._must_be_masked, may_be_compressed=may_be_compressed)
         if header.opcode < Opcode.CLOSE:
@@ -198,7 +253,9 @@ class MessageReader:
         assert inflater is not None
         # One byte more than there is room for shows that there are too many, and costs no more than they do.
         room = _LARGEST_PART if assembler.is_streaming else assembler.room + 1
-        if inflater.has_more:
+        if self._whole is not None:
+            data, self._whole = self._whole, None
+        elif inflater.has_more:
             data = inflater.go_on(room)
         else:
             part = self._decoder.read_part()

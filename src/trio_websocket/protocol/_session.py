@@ -68,6 +68,7 @@ class Session:
         "_error",
         "_fragment_opcode",
         "_initiator",
+        "_is_compressing",
         "_is_masked",
         "_max_message_size",
         "_reader",
@@ -108,6 +109,7 @@ class Session:
             inflater=None if compression is None else Inflater(compression, role),
         )
         self.is_behind: bool = False
+        self._is_compressing = compression is not None
         self.is_oversize: bool = False
         self._eof = False
         # Writing.
@@ -200,13 +202,14 @@ class Session:
 
         What most messages are, without an event for each.
         """
-        if self._reader.is_plain:
-            return self._decoder.read_message(self._is_masked, self._max_message_size)
-        return None
+        if not self._reader.is_plain:
+            return None
+        message = self._decoder.read_message(self._is_masked, self._max_message_size)
+        return self._reader.pull_compressed() if message is None and self._is_compressing else message
 
     def receive_message(self, data: Buffer) -> str | bytes | None:
         """`receive_data` and `next_message` at once."""
-        if self._reader.is_plain and not self._decoder.unread:
+        if self._reader.is_plain and not self._decoder.unread and not self._is_compressing:
             return self._decoder.receive_message(data, self._is_masked, self._max_message_size)
         self.receive_data(data)
         return self.next_message()

@@ -24,8 +24,9 @@ __all__ = [
 # RFC 6455 §3: 80 for "ws" and 443 for "wss" are the default ports.
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
-# RFC 3986 §3.2.2: reg-name, after percent-decoding and IDNA.
+# RFC 3986 §3.2.2: reg-name, after percent-decoding and IDNA, and its length.
 _HOST_NAME = re.compile(r"[a-z0-9._~!$&'()*+,;=-]+")
+_MAX_HOST_NAME = 255
 _ZONE = re.compile(r"[A-Za-z0-9._~-]+")
 _PORT = re.compile(r"0*([0-9]{1,5})")
 # The path of a Unix socket, and the resource.
@@ -74,8 +75,9 @@ def parse_url(url: object) -> WebSocketURL:
     """Take a ws:, wss: or ws+unix: URL apart.
 
     Args:
-        url: Anything that `str()` turns into a URL, such as `ws+unix:///run/app.sock:/resource`. Its fragment is dropped, an empty path becomes "/",
-            what is not ASCII in path and query is percent-encoded as UTF-8, in the host encoded with IDNA.
+        url: Anything that `str()` turns into a URL, such as `ws+unix:///run/app.sock:/resource`. Its fragment is dropped, an
+            empty path becomes "/", what is not ASCII in path and query is percent-encoded as UTF-8, in the host encoded with
+            IDNA.
 
     Raises:
         ValueError: It is no such URL; the message says why, and never repeats a password.
@@ -216,6 +218,8 @@ def encode_host(host: str) -> str:
             raise ValueError(f"the host {shown(host)} cannot be IDNA-encoded: {exc}") from exc
     if not _HOST_NAME.fullmatch(name):
         raise ValueError(f"{shown(host)} is not a host name")
+    if len(name) > _MAX_HOST_NAME:
+        raise ValueError(f"the host {shown(host)} has {len(name)} characters, which exceeds {_MAX_HOST_NAME}")
     return name
 
 

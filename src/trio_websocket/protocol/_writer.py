@@ -45,10 +45,6 @@ def split_message(message: Message) -> tuple[Opcode, Buffer | str]:
     raise ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")
 
 
-def _as_bytes(payload: Buffer | str) -> Buffer:
-    return payload.encode() if isinstance(payload, str) else payload
-
-
 class FrameWriter:
     """Queues frames until they are taken to be sent.
 
@@ -94,7 +90,8 @@ class FrameWriter:
             return None
         if self._deflater is not None:
             payload, rsv = self._compress(self._deflater, message, compress)
-            return self.encode(opcode, payload, rsv=rsv)
+            mask = None if self._random_bytes is None else self._random_bytes(4)
+            return encode_frame(opcode, payload, rsv=rsv, mask=mask)
         # As `encode`, without another call for every message.
         if self._random_bytes is None:
             return encode_frame(opcode, message)
@@ -119,17 +116,17 @@ class FrameWriter:
             rsv = _RSV1 if self._is_deflating else 0
         if self._is_deflating:
             assert self._deflater is not None
-            data = _as_bytes(payload)
+            data = payload.encode() if isinstance(payload, str) else payload
             payload = self._deflater.finish(data) if fin else self._deflater.compress(data)
         self.write(opcode, payload, fin=fin, rsv=rsv)
 
     def _compress(self, deflater: Deflater, message: Message, compress: bool | None) -> tuple[Buffer, int]:
         """Give the payload of a message, and the reserved bits that it needs."""
         # First of all: text that has no UTF-8 form must not leave a trace in what the peer decompresses with.
-        data = _as_bytes(message)
-        if compress is None:
-            compress = len(data) >= deflater.threshold
-        return (deflater.finish(data), _RSV1) if compress else (data, 0)
+        data = message.encode() if isinstance(message, str) else message
+        if compress or (compress is None and len(data) >= deflater.threshold):
+            return deflater.finish(data), _RSV1
+        return data, 0
 
     def write(self, opcode: int, payload: Buffer | str, *, fin: bool = True, rsv: int = 0) -> None:
         """Queue one frame."""

@@ -98,6 +98,7 @@ class AiohttpPeer(Peer):
                 ssl=context or True,
                 protocols=subprotocols,
                 max_msg_size=_LIMIT,
+                compress=15,
                 autoping=False,
                 decode_text=True,
             ) as ws,

@@ -50,7 +50,7 @@ function play(path, ws) {
 
 async function serve(server) {
   const handleProtocols = (offered) => SUBPROTOCOLS.find((name) => offered.has(name)) ?? false;
-  const wss = new WebSocketServer({ server, handleProtocols, maxPayload: 2 ** 25 });
+  const wss = new WebSocketServer({ server, handleProtocols, maxPayload: 2 ** 25, perMessageDeflate: { threshold: 0 } });
   wss.on("connection", (ws, request) => play(request.url, ws));
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   return server.address().port;
