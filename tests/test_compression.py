@@ -164,9 +164,11 @@ async def test_several_offers_are_sent_in_their_order() -> None:
         await peer.send_close()
 
     offers = [PerMessageDeflate(server_max_window_bits=10), PerMessageDeflate(level=5)]
-    async with raw_server(handler, shake_hands=False) as port:
-        async with open_websocket_url(f"ws://{HOST}:{port}", compression=offers) as ws:
-            pass
+    async with (
+        raw_server(handler, shake_hands=False) as port,
+        open_websocket_url(f"ws://{HOST}:{port}", compression=offers) as ws,
+    ):
+        pass
     wanted = b"permessage-deflate; server_max_window_bits=10; client_max_window_bits, permessage-deflate; client_max_window_bits"
     assert b"Sec-WebSocket-Extensions: " + wanted + b"\r\n" in heads[0]
     # The first one asks for a smaller window than the answer grants.

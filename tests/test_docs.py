@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import json
 import logging
 import math
 import re
@@ -303,6 +304,21 @@ async def test_broadcast_reaches_all_and_drops_who_does_not_read(
             assert frames[-1].payload == b"\x03\xf0too slow"
             assert 1 < len(frames) < 20
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("compression", [None, True])
+async def test_compression_is_agreed_on_by_those_who_ask_for_it(
+    compression: bool | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load("compression.py"))
+        await trio.testing.wait_all_tasks_blocked()
+        async with open_websocket_url(URL, compression=compression) as ws:
+            assert len(json.loads(await ws.get_message())) == 200
+            assert len(await ws.get_message()) == 400
+        nursery.cancel_scope.cancel()
+    assert (ws.compression is not None) is bool(compression)
+    assert printed(capsys) == ["agreed" if compression else "the client does not compress"]
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket._link import LINGER, Link
 from trio_websocket._options import ConnectionOptions
 from trio_websocket._senders import send_message_in_turn
-from trio_websocket.protocol import Role, Session, SessionState
+from trio_websocket.protocol import PerMessageDeflate, Role, Session, SessionState
 
 
 def test_links_have_names_of_their_own() -> None:
@@ -68,6 +68,34 @@ def test_one_message_taken_lets_one_in_and_what_stands_between_them() -> None:
     assert not transport.is_reading()
     assert link.take() == "3"
     assert transport.is_reading()
+
+
+async def test_what_is_unread_when_the_connection_is_lost_is_bounded_as_it_is_decompressed() -> None:
+    options = ConnectionOptions(message_queue_bytes=2**20, compression=True)
+    sender = Session(Role.CLIENT, compression=PerMessageDeflate())
+    for _ in range(30):
+        sender.send_message(bytes(2**20))
+    session = Session(Role.SERVER, compression=PerMessageDeflate())
+    link = Link(FakeTransport(), session, options)
+    link.data_received(sender.data_to_send())
+    assert len(link.inbox) == 1
+    link.connection_lost(None)
+    assert link.lost.is_set()
+    assert session.close_reason == CloseReason(1009, "unread messages exceed message_queue_bytes")
+    # What was there is delivered all the same.
+    assert [link.inbox.take() for _ in range(len(link.inbox))] == [bytes(2**20)]
+
+
+async def test_all_that_is_unread_when_the_connection_is_lost_is_kept_within_the_bound() -> None:
+    sender = Session(Role.CLIENT, compression=PerMessageDeflate())
+    for number in range(30):
+        sender.send_message(f"{number}" * 1000)
+    options = ConnectionOptions(compression=True)
+    link = Link(FakeTransport(), Session(Role.SERVER, compression=PerMessageDeflate()), options)
+    link.data_received(sender.data_to_send())
+    link.connection_lost(None)
+    assert link.session.close_reason == CloseReason(1006, None)
+    assert [link.inbox.take() for _ in range(len(link.inbox))] == [f"{number}" * 1000 for number in range(30)]
 
 
 def test_large_message_taken_lets_several_small_ones_in() -> None:

@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from trio_websocket import PerMessageDeflate
 from trio_websocket._options import ConnectionOptions
 
 NAMES = {field.name for field in dataclasses.fields(ConnectionOptions)}
@@ -62,3 +63,13 @@ def test_options_are_frozen() -> None:
     options = ConnectionOptions()
     with pytest.raises(dataclasses.FrozenInstanceError):
         options.write_backlog = 1  # type: ignore[misc]
+
+
+def test_compression_is_checked_and_kept_as_offers() -> None:
+    terms = PerMessageDeflate(level=9)
+    assert ConnectionOptions(compression=False).compression is None
+    assert ConnectionOptions(compression=True).compression == (PerMessageDeflate(),)
+    assert ConnectionOptions(compression=terms).compression == (terms,)
+    assert ConnectionOptions(compression=[terms, terms]).compression == (terms, terms)
+    with pytest.raises(TypeError, match="compression must be a bool"):
+        ConnectionOptions(compression=6)  # type: ignore[arg-type]

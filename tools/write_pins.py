@@ -29,7 +29,7 @@ def compile_pins(name: str, *options: str) -> None:
 def main() -> None:
     compile_pins("dev.txt", "--universal", "--group=dev")
     compile_pins("test.txt", "--universal", "--group=test")
-    compile_pins("oldest.txt", "--resolution=lowest-direct")
+    compile_pins("oldest.txt", "--resolution=lowest-direct", "--all-extras")
 
 
 if __name__ == "__main__":

@@ -243,6 +243,10 @@ class Link:
         self.eof_received()
         while not self._is_ending:
             self.pull()
+            if self._is_backed_up and not self._is_ending:
+                # Nobody is left whom it could slow down that nothing is taken.
+                self.session.fail(1009, "unread messages exceed message_queue_bytes")
+                self._end()
 
     def pull(self) -> None:
         """Take events out of the session while the inbox has room, and answer them."""
@@ -357,9 +361,12 @@ class Link:
         return False
 
     def _may_overfill(self) -> bool:
-        # After our close frame everything is dropped; before an end of file, everything is in memory already.
-        if self._is_at_eof or not self.session.is_open:
+        # After our close frame everything is dropped.
+        if not self.session.is_open:
             return True
+        # Before an end of file everything is in memory already; but what is compressed may be a thousand times as large.
+        if self._is_at_eof:
+            return not self.session.is_compressing or self.inbox.has_room(read_ahead=True)
         # A pong may stand behind messages, so a waiting ping lifts the bound on their number.
         return self.pings.are_awaited and self.inbox.has_room(read_ahead=True)
 

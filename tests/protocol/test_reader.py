@@ -411,13 +411,13 @@ def test_a_compressed_message_is_given_in_parts_of_a_bounded_size(opcode: int) -
     assert wire.reader.stream()
     events = [event for _, event in wire.pull()]
     *parts, following = events
-    datas = [each.data for each in parts if isinstance(each, PartReceived)]
+    payloads = [each.data for each in parts if isinstance(each, PartReceived)]
     assert [each.is_final for each in parts if isinstance(each, PartReceived)] == [False] * (
         len(parts) - 1
     ) + [True]
-    assert max(len(each) for each in datas) <= 2**16
-    assert len(datas) > 4
-    assert b"".join(each.encode() if isinstance(each, str) else each for each in datas) == message
+    assert max(len(each) for each in payloads) <= 2**16
+    assert len(payloads) > 4
+    assert b"".join(each.encode() if isinstance(each, str) else each for each in payloads) == message
     assert following == (TextReceived("next") if opcode == TEXT else BinaryReceived(b"next"))
 
 

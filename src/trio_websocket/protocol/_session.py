@@ -68,7 +68,6 @@ class Session:
         "_error",
         "_fragment_opcode",
         "_initiator",
-        "_is_compressing",
         "_is_masked",
         "_max_message_size",
         "_reader",
@@ -76,6 +75,7 @@ class Session:
         "_state",
         "_writer",
         "is_behind",
+        "is_compressing",
         "is_open",
         "is_oversize",
     )
@@ -109,7 +109,7 @@ class Session:
             inflater=None if compression is None else Inflater(compression, role),
         )
         self.is_behind: bool = False
-        self._is_compressing = compression is not None
+        self.is_compressing: bool = compression is not None
         self.is_oversize: bool = False
         self._eof = False
         # Writing.
@@ -205,11 +205,11 @@ class Session:
         if not self._reader.is_plain:
             return None
         message = self._decoder.read_message(self._is_masked, self._max_message_size)
-        return self._reader.pull_compressed() if message is None and self._is_compressing else message
+        return self._reader.pull_compressed() if message is None and self.is_compressing else message
 
     def receive_message(self, data: Buffer) -> str | bytes | None:
         """`receive_data` and `next_message` at once."""
-        if self._reader.is_plain and not self._decoder.unread and not self._is_compressing:
+        if self._reader.is_plain and not self._decoder.unread and not self.is_compressing:
             return self._decoder.receive_message(data, self._is_masked, self._max_message_size)
         self.receive_data(data)
         return self.next_message()
