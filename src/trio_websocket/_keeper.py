@@ -51,8 +51,8 @@ class Traffic:
     __slots__ = ("confirmed", "sent")
 
     def __init__(self) -> None:
-        self.sent = 0
-        self.confirmed = 0
+        self.sent: int = 0
+        self.confirmed: int = 0
 
 
 @dataclass(eq=False)
