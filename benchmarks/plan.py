@@ -111,7 +111,7 @@ ROWS: Final = {
     "wss-64-KiB": Row("wss, 1 connection, 64 KiB", size=64 * KIB, is_tls=True),
     "json-1-KiB": Row("compressed JSON, 16 connections, 1 KiB", connections=16, size=KIB, is_deflated=True),
     "json-16-KiB": Row(
-        "compressed JSON, 4 connections, 16 KiB", connections=4, size=16 * KIB, is_deflated=True
+        "compressed JSON, 16 connections, 16 KiB", connections=16, size=16 * KIB, is_deflated=True
     ),
     "client-1": Row("client, 1 connection, 32 bytes", role="client"),
     "client-64": Row("client, 64 connections, 32 bytes", role="client", connections=64),

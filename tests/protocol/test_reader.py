@@ -474,6 +474,14 @@ def test_what_is_no_such_message_is_left_to_be_pulled() -> None:
         assert wire.reader.is_plain
 
 
+def test_a_compressed_message_in_a_bad_frame_is_left_to_be_refused() -> None:
+    wire = inflating()
+    wire.give(frame(TEXT, deflated(b"Hello")[0], rsv=4, mask=MASK))
+    assert wire.reader.pull_compressed() is None
+    with pytest.raises(RemoteProtocolError, match="mask"):
+        wire.pull()
+
+
 def test_a_control_frame_that_is_not_whole_is_waited_for() -> None:
     wire = inflating()
     wire.is_direct = True
