@@ -3,8 +3,7 @@
 Each Python of 3.10-3.13 that is on this machine gets a clean environment with its wheel, the pinned dependencies and
 what the tests need; the oldest Python gets a second one with the oldest dependencies that pyproject.toml allows, and
 the wheel for all Pythons, which has only the plain kernel. The tests are those of this checkout, the package is the one
-in the wheel. The newest Python gets the tests marked `slow` as well; those marked `interop` have run over the same code in
-`make tests`.
+in the wheel. Those marked `slow` or `interop` have run over the same code in `make tests`.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 ENVIRONMENTS = ROOT / ".wheel-tests"
 UV = Path(sys.executable).with_name("uv")
-EVERYTHING = "not interop"
-QUICK = "not interop and not slow"
+SELECTION = "not interop and not slow"
 AT_ONCE = 2
 
 IN_WHEEL = ["trio_websocket/__init__.py", "trio_websocket/py.typed"]
@@ -57,7 +55,7 @@ class StepError(Exception):
 
 
 class Environment(NamedTuple):
-    """A clean environment: its name, the Python to make it with, the pins to lay on one another, the tests to run.
+    """A clean environment: its name, the Python to make it with, the pins to lay on one another.
 
     `is_compiled` says which kernel its wheel has to have.
     """
@@ -65,7 +63,6 @@ class Environment(NamedTuple):
     name: str
     python: Path
     pins: tuple[str, ...]
-    selection: str
     is_compiled: bool
 
 
@@ -151,12 +148,10 @@ def check_names(archive: Path, names: list[str], wanted: list[str]) -> None:
 def environments() -> list[Environment]:
     test, oldest = "requirements/test.txt", "requirements/oldest.txt"
     found = [(f"python{version}", python) for version, python in pythons.find().items()]
-    (first, first_python), (last, last_python) = found[0], found[-1]
-    # The long one first, so that the others run beside it.
+    first, first_python = found[0]
     return [
-        Environment(last, last_python, (test,), EVERYTHING, is_compiled=True),
-        Environment(f"{first}-oldest", first_python, (test, oldest), QUICK, is_compiled=False),
-        *(Environment(name, python, (test,), QUICK, is_compiled=True) for name, python in found[:-1]),
+        Environment(f"{first}-oldest", first_python, (test, oldest), is_compiled=False),
+        *(Environment(name, python, (test,), is_compiled=True) for name, python in found),
     ]
 
 
@@ -179,7 +174,7 @@ def test(environment: Environment, sdist: Path) -> Result:
         package, versions = run(python, "-I", "-c", WHO).splitlines()
         if not Path(package).is_relative_to(ENVIRONMENTS):
             raise StepError(f"{environment.name} imports {package}, not the wheel")
-        pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", environment.selection]
+        pytest = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-m", SELECTION]
         # The benchmarks are no part of the package, and would measure each other.
         pytest.append("--ignore=tests/benchmarks")
         output = run(
