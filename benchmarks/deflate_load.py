@@ -7,6 +7,7 @@ Frames are binary, so that the same handlers serve as for all other rows.
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 import re
@@ -58,6 +59,12 @@ def json_message(numbers: random.Random, size: int) -> bytes:
     return text.encode("ascii")[:size]
 
 
+@functools.cache
+def json_messages(size: int) -> list[bytes]:
+    numbers = random.Random(1)
+    return [json_message(numbers, size) for _ in range(MESSAGES)]
+
+
 def frame(payload: bytes) -> bytes:
     """A masked binary frame with RSV1, RFC 6455 §5.2; with a mask of zeros, which costs a server what any other does."""
     size = len(payload)
@@ -82,14 +89,11 @@ class Connection:
             raise ValueError("the server does not compress")
         bits = re.search(rb"client_max_window_bits=(\d+)", answer)
         context = zlib.compressobj(6, zlib.DEFLATED, -(int(bits[1]) if bits else 15))
-        numbers = random.Random(1)
         self._frames: list[bytes] = []
         # Each refers back to those before it, the first to none: after the last one they can be sent again.
         end = zlib.Z_FULL_FLUSH if b"client_no_context_takeover" in answer else zlib.Z_SYNC_FLUSH
-        for _ in range(MESSAGES):
-            self._frames.append(
-                frame((context.compress(json_message(numbers, size)) + context.flush(end))[:-4])
-            )
+        for message in json_messages(size):
+            self._frames.append(frame((context.compress(message) + context.flush(end))[:-4]))
         self._sent = 0
 
     def send(self) -> None:

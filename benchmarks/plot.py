@@ -50,7 +50,9 @@ class Scale:
 
     def __init__(self, ratios: list[float]) -> None:
         self.low = max([tick for tick in TICKS if tick <= min(ratios)], default=TICKS[0])
-        self.high = min([tick for tick in TICKS if tick >= max(ratios)], default=TICKS[-1])
+        self.high = min(
+            [tick for tick in TICKS if tick >= max(ratios) and tick > self.low], default=TICKS[-1]
+        )
 
     def ticks(self) -> list[float]:
         return [tick for tick in TICKS if self.low <= tick <= self.high]

@@ -240,7 +240,7 @@ def test_parts_take_room_until_they_are_taken_or_left() -> None:
     assert facts(inbox) == (True, 0)
     assert inbox.take_part(parts) == b"x" * 50
     assert facts(inbox) == (False, 0)
-    inbox.put("y")
+    inbox.put("y" * 50)
     assert facts(inbox) == (True, 1)
     inbox.leave_parts(parts)
     assert facts(inbox) == (False, 1)

@@ -40,7 +40,16 @@ def run(program: str, *arguments: object, **environment: str) -> subprocess.Comp
     [
         (
             ["ours"],
-            ["pipelined", "1-MB", "broadcast", "handshakes", "memory", "client-1", "client-handshakes"],
+            [
+                "pipelined",
+                "1-MB",
+                "broadcast",
+                "handshakes",
+                "memory",
+                "json-1-KiB",
+                "client-1",
+                "client-handshakes",
+            ],
         ),
         (["ours-streams", "floor"], ["echo-1", "client-64"]),
     ],
