@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from checkpoints import Attack, contained, torture
 from support import RawPeer, check_echo, echo, request_head
-from torture.checkpoints import Attack, contained, torture
 
 from trio_websocket import (
     CloseReason,

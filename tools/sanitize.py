@@ -29,6 +29,7 @@ TESTS = [
     "tests/kernel",
     "tests/protocol",
     "tests/transports",
+    "tests/connection",
     "tests/fuzz",
     "--ignore=tests/kernel/test_leaks.py",
     # What no byte of a frame comes near.

@@ -16,7 +16,7 @@ from trio_websocket._client import (
     open_websocket_url,
     wrap_client_stream,
 )
-from trio_websocket._connection import WebSocketConnection
+from trio_websocket._connection import MessageParts, WebSocketConnection, WebSocketStream
 from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import (
     CloseReason,
@@ -31,20 +31,21 @@ from trio_websocket._exceptions import (
     ProxyFailed,
     TLSFailed,
 )
-from trio_websocket._keeper import Outage
-from trio_websocket._reconnect import run_websocket_url
-from trio_websocket._reconnecting import ReconnectingWebSocket, open_reconnecting_websocket_url
+from trio_websocket._reconnect import (
+    Outage,
+    ReconnectingWebSocket,
+    is_worth_retrying,
+    open_reconnecting_websocket_url,
+    run_websocket_url,
+)
 from trio_websocket._request import WebSocketRequest
-from trio_websocket._retry import is_worth_retrying
 from trio_websocket._server import (
     WebSocketServer,
     serve_websocket,
     serve_websocket_unix,
     wrap_server_stream,
 )
-from trio_websocket._streaming import MessageParts
 from trio_websocket._version import __version__
-from trio_websocket._websocket_stream import WebSocketStream
 from trio_websocket.protocol import Heartbeat, PerMessageDeflate
 from trio_websocket.protocol._backoff import Backoff
 

@@ -9,11 +9,9 @@ from typing import Generic, NoReturn, TypeVar
 
 import trio
 
-from trio_websocket._connection import WebSocketConnection
+from trio_websocket._connection import LINGER, PULL_BUDGET, Link, WebSocketConnection, begin_heartbeat
 from trio_websocket._exceptions import ConnectionRejected, HandshakeError, RemoteProtocolError, TLSFailed
-from trio_websocket._heartbeats import begin_heartbeat
 from trio_websocket._kernel import Buffer
-from trio_websocket._link import LINGER, PULL_BUDGET, Link
 from trio_websocket._options import ConnectionOptions, HeaderList
 from trio_websocket._transports import Transport, explain_tls
 from trio_websocket.protocol import (

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from checkpoints import TIGHT, Attack, Stage, fill, stage, torture
 from support import CLOSE, PING, PONG
-from torture.checkpoints import TIGHT, Attack, Stage, fill, stage, torture
 
 from trio_websocket import ConnectionClosed
 

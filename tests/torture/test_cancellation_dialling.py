@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 from certificates import CertificateFiles, Certificates
+from checkpoints import Attack, torture
 from proxies import Relay, proxy_server, relay_socks5
 from support import HOST, RawPeer, serving, url_of
-from torture.checkpoints import Attack, torture
 
 from trio_websocket import (
     ConnectionTimeout,

@@ -13,8 +13,7 @@ import pytest
 import trio
 import trio.testing
 from certificates import Certificates
-from support import HOST, PING, PONG, RawPeer, make_pair, raw_server, request_head, serving, url_of
-from torture.checkpoints import (
+from checkpoints import (
     TIGHT,
     Attack,
     answer_request,
@@ -23,6 +22,7 @@ from torture.checkpoints import (
     contained,
     torture,
 )
+from support import HOST, PING, PONG, RawPeer, make_pair, raw_server, request_head, serving, url_of
 
 import trio_websocket
 from trio_websocket import (

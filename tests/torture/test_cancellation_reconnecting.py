@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from checkpoints import MAX_STEPS, Attack, contained, seed_scheduler, torture
 from reconnect_support import PLAIN, URL, Net, Script, closing, hanging_up, network, rejecting, say_nothing
 from support import make_pair
-from torture.checkpoints import MAX_STEPS, Attack, contained, seed_scheduler, torture
 
 from trio_websocket import (
     Backoff,

@@ -12,8 +12,8 @@ from contextlib import suppress
 import pytest
 import trio
 import trio.testing
+from checkpoints import TIGHT, Attack, MakePair, assert_stream_closed, contained, torture
 from support import HOST, RawPeer, echo, make_pair, request_head, url_of
-from torture.checkpoints import TIGHT, Attack, MakePair, assert_stream_closed, contained, torture
 
 import trio_websocket
 from trio_websocket import (

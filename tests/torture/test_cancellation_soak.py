@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from checkpoints import contained, seed_scheduler
 from support import TEXT, RawPeer, make_pair, request_head
-from torture.checkpoints import contained, seed_scheduler
 
 import trio_websocket
 from trio_websocket import WebSocketConnection

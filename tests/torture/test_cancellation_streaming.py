@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 import trio.testing
+from checkpoints import TIGHT, Attack, Stage, stage, torture
 from support import CLOSE, CONT, TEXT
-from torture.checkpoints import TIGHT, Attack, Stage, stage, torture
 
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketStream
 

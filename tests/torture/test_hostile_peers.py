@@ -1,6 +1,6 @@
 """Thousands of hostile peers against one server, and against our client; nothing may break, hang, or be left behind.
 
-What a peer does comes from a seed, which a failure names: `random_client(seed)` in tests/hostile_scripts.py gives it again.
+What a peer does comes from a seed, which a failure names: `random_client(seed)` in tests/support/hostile_scripts.py gives it again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trio_websocket import (
     WebSocketServer,
     open_websocket,
 )
-from trio_websocket._link import Link
+from trio_websocket._connection._link import Link
 from trio_websocket._transports import Transport
 from trio_websocket.protocol import RemoteProtocolError
 

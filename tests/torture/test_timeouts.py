@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 import trio.testing
+from checkpoints import TIGHT, Stage, assert_stream_closed, contained, fill, stage
 from support import HOST, RawPeer, raw_server
-from torture.checkpoints import TIGHT, Stage, assert_stream_closed, contained, fill, stage
 
 import trio_websocket
 from trio_websocket import connect_websocket, open_websocket, open_websocket_url

@@ -1,0 +1,242 @@
+"""Received messages that wait for their receiver, or receivers that wait for a message; never both."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import outcome
+import trio
+
+from trio_websocket._connection._parts import PartQueue
+
+__all__ = ["Inbox"]
+
+# Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
+_NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
+
+# What a task is woken with need not be an outcome: Trio hands it on, and only we look at it.
+_reschedule: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
+
+
+def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
+    """Make what a waiting coroutine yields to Trio's scheduler: `wait_task_rescheduled` tells, and is not used further."""
+    waiting = trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105 -- only its first step is wanted
+    trap: object = waiting.send(None)
+    waiting.close()
+    return trap
+
+
+class Inbox:
+    """A queue of messages, bounded in their number and in the memory that they take.
+
+    The bounds hold by agreement: whoever puts messages in looks at `is_full`, or asks `has_room`, first. What waits of a
+    message that somebody takes in parts is counted, too. While such a message comes, no other can wait.
+
+    Attributes:
+        messages: Those that wait, in their order; only to be looked at.
+        receivers: The tasks that wait, in the order in which they came.
+        part_receivers: Those of them that take a message in parts.
+        parts: The message that comes in parts now, or None.
+        is_full: Whether there is no room for another message.
+        is_claimed: Whether the next message will be kept for who called `claim`.
+
+    Args:
+        max_messages: As long as no more than that wait, another may come: one is held beside the queue.
+        max_bytes: As long as less memory than that is taken, another may come.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_claimed",
+        "_max_bytes",
+        "_max_messages",
+        "_trap",
+        "_trapped",
+        "is_claimed",
+        "is_full",
+        "messages",
+        "part_receivers",
+        "parts",
+        "receivers",
+    )
+
+    def __init__(self, max_messages: float, max_bytes: float) -> None:
+        self._max_messages = max_messages
+        self._max_bytes = max(1, max_bytes)
+        self.messages: deque[str | bytes] = _NO_MESSAGES
+        self._bytes = 0
+        self.is_full: bool = False
+        self.is_claimed: bool = False
+        self._claimed: str | bytes | None = None
+        # Invariant: empty while a message waits.
+        self.receivers: list[trio.lowlevel.Task] = []
+        self.part_receivers: tuple[trio.lowlevel.Task, ...] = ()
+        self.parts: PartQueue | None = None
+        self._trap: object = None
+        self._trapped: trio.lowlevel.Task | None = None  # the receiver that waits with `_trap`
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    def has_room(self, *, read_ahead: bool) -> bool:
+        """Whether another message may be put in; `read_ahead` lifts the bound on their number."""
+        return self._bytes < self._max_bytes and (read_ahead or len(self.messages) <= self._max_messages)
+
+    def put(self, message: str | bytes) -> None:
+        """Hand `message` to the receiver that has waited longest, or keep it."""
+        if self.is_claimed:
+            self._claimed = message
+            self.is_claimed = False
+            return
+        if self.receivers:
+            # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
+            _reschedule(self.receivers.pop(0), message)
+            return
+        if self.messages is _NO_MESSAGES:
+            self.messages = deque()
+        self.messages.append(message)
+        self._bytes += sys.getsizeof(message)
+        self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
+
+    def take(self) -> str | bytes:
+        """Take the oldest message.
+
+        Raises:
+            IndexError: There is none.
+        """
+        message = self.messages.popleft()
+        self._bytes -= sys.getsizeof(message)
+        self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
+        return message
+
+    def hold_whole(self, message: str | bytes) -> PartQueue:
+        """Give a message that has come whole, and was taken, in parts: there is one."""
+        parts = PartQueue()
+        self._add(parts.put(message, is_final=True))
+        return parts
+
+    def put_part(self, part: str | bytes, *, is_final: bool) -> None:
+        """Keep a part of the message that comes in parts."""
+        assert self.parts is not None
+        self._add(self.parts.put(part, is_final=is_final))
+        if is_final:
+            self.parts = None
+
+    def take_part(self, parts: PartQueue) -> str | bytes:
+        """Take the oldest part of a message.
+
+        Raises:
+            IndexError: There is none.
+        """
+        part = parts.parts.popleft()
+        self._add(-sys.getsizeof(part))
+        return part
+
+    def leave_parts(self, parts: PartQueue) -> None:
+        """Drop what waits of a message, and whatever is still to come of it."""
+        self._add(-parts.leave())
+
+    def _add(self, size: int) -> None:
+        self._bytes += size
+        self.is_full = not self.has_room(read_ahead=False)
+
+    @types.coroutine
+    def wait(self, *, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
+        """Wait for a message, first come, first served. Cancelling is safe: no message is lost.
+
+        Args:
+            is_first: Go before those that wait already: a claim was given up.
+        """
+        task = trio.lowlevel.current_task()
+        if self.receivers:
+            trap = _make_trap(partial(self._withdraw, task))
+            self.receivers.insert(0 if is_first else len(self.receivers), task)
+        else:
+            # Whoever waits alone, as nearly all do, need not make anew what Trio is told.
+            trap = self._trap = self._trap or _make_trap(self._withdraw_trapped)
+            self._trapped = task
+            self.receivers.append(task)
+        delivered = yield trap
+        # Not by `isinstance`, which is slow for its abstract base.
+        if type(delivered) is outcome.Error:
+            # We were cancelled, or the connection is closed.
+            delivered.unwrap()
+        message: str | bytes = delivered
+        return message
+
+    async def wait_in_parts(self) -> str | bytes | PartQueue:
+        """As `wait`, but take the message in parts if it has not come whole."""
+        task = trio.lowlevel.current_task()
+        self.part_receivers += (task,)
+        try:
+            return await self.wait()
+        finally:
+            self.part_receivers = tuple(each for each in self.part_receivers if each is not task)
+
+    @property
+    def is_next_in_parts(self) -> bool:
+        """Whether the next message may be given in parts: it goes to a receiver that takes it so."""
+        if not self.receivers or self.is_claimed or self.parts is not None:
+            return False
+        return self.receivers[0] in self.part_receivers
+
+    @property
+    def is_anyone_waiting(self) -> bool:
+        """Whether the next message has a receiver already."""
+        return self.is_claimed or bool(self.receivers)
+
+    def begin_parts(self) -> PartQueue:
+        """Have the message that comes given in parts, to the receiver that waits longest, or to who calls."""
+        parts = self.parts = PartQueue()
+        if self.receivers:
+            _reschedule(self.receivers.pop(0), parts)
+        return parts
+
+    def _withdraw(self, task: trio.lowlevel.Task, _: Callable[[], object]) -> trio.lowlevel.Abort:
+        self.receivers.remove(task)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _withdraw_trapped(self, raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
+        assert self._trapped is not None
+        return self._withdraw(self._trapped, raise_cancel)
+
+    def claim(self) -> None:
+        """Have the next message kept for the caller, who came before all that will wait from now on."""
+        self.is_claimed = True
+
+    def take_claimed(self) -> str | bytes | None:
+        """End the claim, and take what was kept, or None."""
+        message, self._claimed = self._claimed, None
+        self.is_claimed = False
+        return message
+
+    def unclaim(self) -> None:
+        """End the claim; what was kept is the next receiver's."""
+        message = self.take_claimed()
+        if message is None:
+            return
+        if self.receivers:
+            self.put(message)
+        else:
+            self.messages = deque([message, *self.messages])
+            self._bytes += sys.getsizeof(message)
+            self.is_full = not self.has_room(read_ahead=False)
+
+    def clear(self) -> None:
+        """Drop what waits."""
+        dropped, self.messages = self.messages, _NO_MESSAGES
+        self._add(-sum(map(sys.getsizeof, dropped)))
+
+    def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
+        """Let every waiting receiver raise an error of its own."""
+        while self.receivers:
+            _reschedule(self.receivers.pop(0), outcome.Error(make_error()))
+        if self.parts is not None:
+            self.parts.wake()
+        # Nobody waits any more, and the trap knows us: together they would be the garbage collector's.
+        self._trap = self._trapped = None

@@ -1,0 +1,59 @@
+"""The line of those that wait to send a message: it forms when somebody has to wait, or sends one in parts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from trio_websocket._connection._link import Link
+from trio_websocket.protocol import Message
+
+__all__ = ["MESSAGE_TYPES", "end_turn", "not_a_message", "send_message_in_turn", "take_turn"]
+
+MESSAGE_TYPES: Final = (str, bytes, bytearray, memoryview)
+
+
+def not_a_message(message: object) -> ValueError:
+    """The error for what is of another type."""
+    # ValueError, as the predecessor has it.
+    return ValueError(f"a message is str, bytes, bytearray or memoryview, not {type(message).__name__}")
+
+
+async def send_message_in_turn(link: Link, message: Message, compress: bool | None) -> None:
+    """Wait for room, after those that wait already, and then hand a message over.
+
+    Raises:
+        ConnectionClosed: The connection is closed or closing. Cancelling is safe: nothing was sent.
+    """
+    lock = await take_turn(link)
+    try:
+        await link.wait_room_to_send()
+        link.send_message(message, compress)
+    finally:
+        end_turn(link, lock)
+
+
+async def take_turn(link: Link) -> trio.StrictFIFOLock:
+    """Wait for those that wait already, and let those that follow wait until `end_turn`. Cancelling is safe."""
+    lock = link.senders
+    if lock is None:
+        lock = link.senders = trio.StrictFIFOLock()
+    try:
+        await lock.acquire()
+    except BaseException:
+        _forget(link, lock)
+        raise
+    return lock
+
+
+def end_turn(link: Link, lock: trio.StrictFIFOLock) -> None:
+    """Let the next one send."""
+    lock.release()
+    _forget(link, lock)
+
+
+def _forget(link: Link, lock: trio.StrictFIFOLock) -> None:
+    # Whoever waits for a lock owns it as soon as it is released.
+    if not lock.locked():
+        link.senders = None
