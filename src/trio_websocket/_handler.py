@@ -39,6 +39,8 @@ async def run_handler(handler: Handler, request: WebSocketRequest) -> None:
             raise passing from None
         assert failure is not None
         _log_failure(request, failure)
+        # What is caught knows this frame, which must not know it in turn.
+        del failure, error
         await finish_request(request, 1011, "internal error", 500, grace=CANCEL_GRACE)
     else:
         if awaits_answer(request):

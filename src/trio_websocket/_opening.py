@@ -114,6 +114,8 @@ class _Opening(Generic[_Handshake]):
 
     def _fail(self, error: RemoteProtocolError) -> NoReturn:
         """Raise what a caller sees of a handshake that went wrong."""
+        # The handshake keeps it, and its traceback leads back to the handshake: a cycle would be the garbage collector's.
+        error.__traceback__ = None
         if self._error is None:
             raise HandshakeError(str(error)) from error
         # Trio wraps what its streams fail with.

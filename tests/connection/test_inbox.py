@@ -27,6 +27,20 @@ def test_messages_come_out_in_their_order() -> None:
         inbox.take()
 
 
+def test_message_may_be_exchanged_for_one_that_comes_last() -> None:
+    inbox = make_inbox(max_messages=1, max_bytes=sys.getsizeof(bytes(1000)))
+    inbox.put("one")
+    inbox.put("two")
+    assert inbox.exchange("three") == "one"
+    assert inbox.is_full
+    assert [inbox.take(), inbox.take()] == ["two", "three"]
+    inbox.put("four")
+    assert inbox.exchange(bytes(1000)) == "four"
+    assert inbox.is_full
+    inbox.take()
+    assert inbox.has_room(read_ahead=True)
+
+
 @pytest.mark.parametrize("max_messages", [0, 1, 2])
 def test_number_of_messages_is_bounded_with_one_more_beside_the_queue(max_messages: int) -> None:
     inbox = make_inbox(max_messages)

@@ -13,6 +13,21 @@ def test_one_call_in_a_turn_is_due() -> None:
         assert [turns.is_due() for _ in range(CALLS_A_TURN)] == [False] * (CALLS_A_TURN - 1) + [True]
 
 
+async def test_who_has_counted_itself_lets_others_run_and_begins_anew() -> None:
+    turns = Turns()
+    turns.left = 0
+    async with trio.open_nursery() as nursery:
+        other = trio.Event()
+
+        async def run() -> None:
+            other.set()
+
+        nursery.start_soon(run)
+        await turns.let_others_run()
+        assert other.is_set()
+    assert turns.left == CALLS_A_TURN
+
+
 def test_counter_is_shared_in_a_run_and_not_between_runs() -> None:
     async def main() -> Turns:
         turns = turns_of_this_run()

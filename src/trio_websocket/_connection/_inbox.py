@@ -114,6 +114,15 @@ class Inbox:
         self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
         return message
 
+    def exchange(self, following: str | bytes) -> str | bytes:
+        """Take the oldest message, and put another in: there is one, so nobody waits."""
+        messages = self.messages
+        message = messages.popleft()
+        messages.append(following)
+        self._bytes += sys.getsizeof(following) - sys.getsizeof(message)
+        self.is_full = self._bytes >= self._max_bytes or len(messages) > self._max_messages
+        return message
+
     def hold_whole(self, message: str | bytes) -> PartQueue:
         """Give a message that has come whole, and was taken, in parts: there is one."""
         parts = PartQueue()
@@ -165,7 +174,11 @@ class Inbox:
         # Not by `isinstance`, which is slow for its abstract base.
         if type(delivered) is outcome.Error:
             # We were cancelled, or the connection is closed.
-            delivered.unwrap()
+            try:
+                delivered.unwrap()
+            finally:
+                # The error knows this frame, which must not know it in turn.
+                del delivered
         message: str | bytes = delivered
         return message
 

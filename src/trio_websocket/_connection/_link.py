@@ -257,6 +257,8 @@ class Link:
                 return
         except RemoteProtocolError as error:
             logger.debug("%s: %s", self.name, error)
+            # The session keeps it, and its traceback leads back to the session.
+            error.__traceback__ = None
         if self.session.state is SessionState.CLOSED:
             self._end()
         else:
@@ -327,14 +329,14 @@ class Link:
     def take(self) -> str | bytes:
         """Take the oldest message out of the inbox, which has one, and make use of the room."""
         inbox = self.inbox
-        message = inbox.take()
-        if self._is_backed_up:
+        following = self.session.next_message() if self._is_backed_up else None
+        if following is None:
+            message = inbox.take()
+        else:
             # One out, one in: as a rule, that is all.
-            following = self.session.next_message()
-            if following is not None:
-                inbox.put(following)
-                if inbox.is_full:
-                    return message
+            message = inbox.exchange(following)
+            if inbox.is_full:
+                return message
         self.pull()
         return message
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import trio
 
 from trio_websocket._connection._streaming import MessageParts, leave
-from trio_websocket._connection._websocket import NORMAL_CODES, WebSocketConnection
+from trio_websocket._connection._websocket import WebSocketConnection
 from trio_websocket._exceptions import ConnectionClosed
 from trio_websocket._kernel import Buffer
+from trio_websocket.protocol._close import NORMAL_CODES
 
 __all__ = ["WebSocketStream"]
 

@@ -22,18 +22,15 @@ from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import CloseReason, ConnectionClosed
 from trio_websocket._kernel import Buffer
 from trio_websocket.protocol import Headers, Message, PerMessageDeflate, Role
-from trio_websocket.protocol._close import describable_close
+from trio_websocket.protocol._close import NORMAL_CODES, describable_close
 from trio_websocket.protocol._frames import check_control_payload
 
-__all__ = ["CANCEL_GRACE", "NORMAL_CODES", "WebSocketConnection", "close_decently", "close_soon", "guard"]
+__all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_decently", "close_soon", "guard"]
 
 logger = logging.getLogger("trio-websocket")
 
 # Seconds that a close may take when its task is cancelled.
 CANCEL_GRACE = 2.0
-
-# RFC 6455 §7.4.1; 1005 is a close frame without a code, as browsers send it by default.
-NORMAL_CODES = frozenset({1000, 1001, 1005})
 
 
 class WebSocketConnection(trio.abc.AsyncResource):
@@ -160,8 +157,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
             link.send_message(message, compress)
         else:
             await send_message_in_turn(link, message, compress)
-        if self._turns.is_due():
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        # As `is_due`, without another call for every message.
+        turns = self._turns
+        turns.left -= 1
+        if turns.left <= 0:
+            await turns.let_others_run()
 
     @trio.lowlevel.enable_ki_protection
     def send_message_nowait(self, message: Message, *, compress: bool | None = None) -> None:
@@ -284,8 +284,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if inbox.messages:
             await trio.lowlevel.checkpoint_if_cancelled()
             message = link.take()
-            if self._turns.is_due():
-                await trio.lowlevel.cancel_shielded_checkpoint()
+            turns = self._turns
+            turns.left -= 1
+            if turns.left <= 0:
+                await turns.let_others_run()
             return message
         if link.session.is_oversize:
             await trio.lowlevel.checkpoint_if_cancelled()

@@ -13,7 +13,7 @@ from typing import Protocol
 from trio_websocket._endpoint import Endpoint
 from trio_websocket._kernel import Buffer
 
-__all__ = ["Transport", "TransportOwner"]
+__all__ = ["Transport", "TransportOwner", "without_frames"]
 
 
 class TransportOwner(Protocol):
@@ -49,6 +49,18 @@ class TransportOwner(Protocol):
 
         Exactly once, and nothing is told after it.
         """
+
+
+def without_frames(error: Exception) -> Exception:
+    """Take the tracebacks out of an error that is to be kept, and out of what has led to it.
+
+    They lead to who keeps it, and such a cycle would be left to the garbage collector.
+    """
+    each: BaseException | None = error
+    while each is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
 
 
 class Transport(abc.ABC):

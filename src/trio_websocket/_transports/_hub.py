@@ -24,7 +24,7 @@ from typing import Protocol
 
 import trio
 
-from trio_websocket._transports._poller import Poller, make_poller
+from trio_websocket._transports._poller import READABLE, Poller, make_poller
 
 __all__ = ["Hub", "HubSocket", "hub_of_this_run"]
 
@@ -45,8 +45,11 @@ class HubSocket(Protocol):
     def fd(self) -> int:
         """The descriptor."""
 
+    def read(self) -> None:
+        """Read a bounded amount of what has come."""
+
     def serve(self, events: int) -> None:
-        """Do a bounded amount of work about the poller's `events`."""
+        """Do a bounded amount of work about the poller's `events`, whatever they are."""
 
     def turn(self) -> None:
         """Do what was put off until the scheduler turns."""
@@ -203,7 +206,11 @@ class Hub:
         self._is_serving = True
         for fd, events in told:
             sock = self._sockets.get(fd)
-            if sock is not None:
+            if sock is None:
+                continue
+            if events == READABLE:
+                sock.read()
+            else:
                 sock.serve(events)
         self._is_serving = False
         if self._put_off:
@@ -263,6 +270,8 @@ class Hub:
         self._is_ending = True
         self._wake_turner()
         trio.lowlevel.remove_instrument(self._instrument)
+        # It knows us.
+        del self._instrument
 
 
 _hub: trio.lowlevel.RunVar[Hub | None] = trio.lowlevel.RunVar("trio_websocket hub", None)

@@ -18,7 +18,7 @@ import trio
 
 from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
 from trio_websocket._kernel import send_to
-from trio_websocket._transports._base import Transport, TransportOwner
+from trio_websocket._transports._base import Transport, TransportOwner, without_frames
 from trio_websocket._transports._hub import Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, WRITABLE
 
@@ -139,8 +139,7 @@ class SocketTransport(Transport):
             self._is_blocked = False
             self._drain()
         if events != WRITABLE:
-            self._is_readable = True
-            self._read()
+            self.read()
 
     def turn(self) -> None:
         """Send what was collected, read on, or tell the end."""
@@ -150,7 +149,7 @@ class SocketTransport(Transport):
         else:
             self._drain()
             if self._is_readable:
-                self._read()
+                self.read()
 
     def _put_off(self) -> None:
         if not self._is_put_off:
@@ -173,7 +172,8 @@ class SocketTransport(Transport):
         is_alive, self._is_alive = self._is_alive, False
         return is_alive
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        self._is_readable = True
         owner, buffer = self._owner, self._buffer
         if self.is_paused or self._is_released or owner is None or buffer is None:
             return
@@ -244,8 +244,7 @@ class SocketTransport(Transport):
             hub.lend(self)
             await trio.lowlevel.wait_readable(self.fd)
             hub.turns += 1
-            self._is_readable = True
-            self._read()
+            self.read()
         except trio.ClosedResourceError:
             # Somebody called `hub.wake`.
             pass
@@ -275,7 +274,7 @@ class SocketTransport(Transport):
             self.backlog += len(data)
             if self.backlog > _JOIN_SIZE:
                 self._send_outgoing()
-            elif not self._is_blocked:
+            elif not (self._is_put_off or self._is_blocked):
                 self._put_off()
             return
         self._written_at = hub.turns
@@ -424,7 +423,7 @@ class SocketTransport(Transport):
         if not self._is_closing:
             # What Trio's own streams raise.
             self._error = trio.BrokenResourceError(str(error))
-            self._error.__cause__ = error
+            self._error.__cause__ = without_frames(error)
 
     def _release(self) -> None:
         if self._is_released:
@@ -442,7 +441,7 @@ class SocketTransport(Transport):
         self._unpark()
 
     def _tell_lost(self) -> None:
-        owner, self._owner = self._owner, None
+        owner, self._owner, self._receive_from = self._owner, None, None
         if owner is not None:
             try:
                 owner.connection_lost(self._error)

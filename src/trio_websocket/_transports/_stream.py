@@ -16,7 +16,7 @@ from collections import deque
 import trio
 
 from trio_websocket._endpoint import Endpoint, endpoints_of_stream
-from trio_websocket._transports._base import Transport, TransportOwner
+from trio_websocket._transports._base import Transport, TransportOwner, without_frames
 
 __all__ = ["StreamTransport"]
 
@@ -45,6 +45,7 @@ class StreamTransport(Transport):
         self._local, self._remote = endpoints_of_stream(stream)
         self._stream = stream
         self._owner: TransportOwner | None = None
+        self._has_begun = False
         self._error: Exception | None = None
         # Signs of life.
         self._is_alive = False  # the peer has sent something since somebody asked
@@ -75,9 +76,9 @@ class StreamTransport(Transport):
         return self._remote
 
     def set_owner(self, owner: TransportOwner) -> None:
-        is_first = self._owner is None
         self._owner = owner
-        if is_first:
+        if not self._has_begun:
+            self._has_begun = True
             context = contextvars.copy_context()
             trio.lowlevel.spawn_system_task(self._read, name=f"read {self._remote}", context=context)
             trio.lowlevel.spawn_system_task(self._write, name=f"write {self._remote}", context=context)
@@ -212,7 +213,7 @@ class StreamTransport(Transport):
     def _note(self, error: Exception) -> None:
         # What a stream raises when it is closed under a task is no news once closing began.
         if not self._is_closing:
-            self._error = error
+            self._error = without_frames(error)
         self._is_closing = True
 
     def _fail(self, error: Exception) -> None:
@@ -229,7 +230,6 @@ class StreamTransport(Transport):
         await self._stream.aclose()
 
     async def _tear_down(self) -> None:
-        assert self._owner is not None
         self._is_closing = True
         self._reader_scope.cancel()
         try:
@@ -241,8 +241,10 @@ class StreamTransport(Transport):
                     await self._reader_ended.wait()
         except Exception as error:
             # As in _read.
-            self._error = self._error or error
+            self._error = self._error or without_frames(error)
         self._outgoing.clear()
         self._backlog = 0
-        self._owner.connection_lost(self._error)
+        owner, self._owner = self._owner, None
+        assert owner is not None
+        owner.connection_lost(self._error)
         self._waiters.unpark_all()

@@ -23,8 +23,8 @@ import trio
 
 from trio_websocket._endpoint import Endpoint
 from trio_websocket._kernel import Buffer
-from trio_websocket._transports._base import Transport, TransportOwner
-from trio_websocket._transports._tls_errors import ANSWER_TO_PLAIN_HTTP, PLAIN_HTTP
+from trio_websocket._transports._base import Transport, TransportOwner, without_frames
+from trio_websocket._transports._tls_errors import ANSWER_TO_PLAIN_HTTP, PLAIN_HTTP, eof_error
 
 __all__ = ["TlsTransport"]
 
@@ -124,7 +124,8 @@ class TlsTransport(Transport):
 
     def set_owner(self, owner: TransportOwner) -> None:
         """Tell `owner` from now on; not before `do_handshake` is done."""
-        is_first, self._owner = self._owner is None, owner
+        is_first = self._owner is None and not self._is_lost_told
+        self._owner = owner
         if is_first:
             self.resume_reading()
 
@@ -155,7 +156,7 @@ class TlsTransport(Transport):
         if not self._is_established:
             if isinstance(self._error, ssl.SSLError):
                 raise self._error
-            raise _eof_error("the connection was lost in the TLS handshake") from self._error
+            raise eof_error("the connection was lost in the TLS handshake") from self._error
 
     def _shake_hands(self) -> None:
         try:
@@ -224,7 +225,7 @@ class TlsTransport(Transport):
         if self._is_established:
             self._tell_eof()
         else:
-            self._fail(_eof_error("the peer ended the connection in the TLS handshake"))
+            self._fail(eof_error("the peer ended the connection in the TLS handshake"))
 
     def _has_encrypted(self) -> bool:
         return bool(self._incoming.pending or self._tls.pending())
@@ -286,7 +287,7 @@ class TlsTransport(Transport):
             assert self._owner is not None
             self._is_eof_told = True
             if not self._is_at_eof:
-                self._error = _eof_error("the peer ended TLS without close_notify: truncated")
+                self._error = eof_error("the peer ended TLS without close_notify: truncated")
             self._owner.eof_received()
 
     def _turn(self) -> None:
@@ -415,18 +416,19 @@ class TlsTransport(Transport):
         """Close, and have the peer know why if OpenSSL has an alert for it."""
         if not self._is_closing:
             self._is_closing = True
-            self._error = self._error or error
+            self._error = self._error or without_frames(error)
             self._flush()
             self._inner.close(timeout=_LAST_WORDS, linger=0, shutdown=True)
 
     def _tell_lost(self) -> None:
         self._is_closing = True
         self._unsent.clear()
-        assert self._owner is not None
+        owner, self._owner = self._owner, None
         if not self._is_lost_told:
             self._is_lost_told = True
+            assert owner is not None
             try:
-                self._owner.connection_lost(self._error)
+                owner.connection_lost(self._error)
             except Exception:
                 # As in _turn.
                 logger.exception("the connection to %s failed", self.remote)
@@ -444,7 +446,3 @@ def _wrap(
 
 def _secured(end: Endpoint | str) -> Endpoint | str:
     return Endpoint(end.address, end.port, is_ssl=True) if isinstance(end, Endpoint) else end
-
-
-def _eof_error(message: str) -> ssl.SSLEOFError:
-    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, message)

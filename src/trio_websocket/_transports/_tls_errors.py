@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 
-__all__ = ["ANSWER_TO_PLAIN_HTTP", "PLAIN_HTTP", "explain_tls"]
+__all__ = ["ANSWER_TO_PLAIN_HTTP", "PLAIN_HTTP", "eof_error", "explain_tls"]
 
 # OpenSSL's reasons where a client sent "GET " or "CONNECT ".
 PLAIN_HTTP = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST"})
@@ -56,6 +56,11 @@ _REASONS = {
     "TLSV1_UNRECOGNIZED_NAME": "the {peer} does not know the name that it was called by",
     "UNSUPPORTED_PROTOCOL": _NO_VERSION,
 }
+
+
+def eof_error(message: str) -> ssl.SSLEOFError:
+    """The error for an end that TLS did not announce."""
+    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, message)
 
 
 def explain_tls(error: BaseException, peer: str) -> str:

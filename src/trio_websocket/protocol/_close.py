@@ -6,6 +6,7 @@ from trio_websocket._exceptions import CloseReason, RemoteProtocolError
 
 __all__ = [
     "MAX_REASON_SIZE",
+    "NORMAL_CODES",
     "decode_close",
     "describable_close",
     "encode_close",
@@ -15,6 +16,9 @@ __all__ = [
 
 # RFC 6455 §5.5: a control frame has at most 125 bytes of payload; two of them are the code.
 MAX_REASON_SIZE = 123
+
+# RFC 6455 §7.4.1: what no more than ends a connection; 1005 is a close frame without a code, as browsers send it by default.
+NORMAL_CODES = frozenset({1000, 1001, 1005})
 
 # RFC 6455 §7.4.1: 1004 is reserved; 1005, 1006 and 1015 must never be sent. 1012-1014 were registered later.
 _FORBIDDEN = frozenset({1004, 1005, 1006, 1015})
