@@ -100,7 +100,8 @@ class Inbox:
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
         self.messages.append(message)
-        self._bytes += sys.getsizeof(message)
+        # What `sys.getsizeof` says of str and bytes, at a fifth of its cost.
+        self._bytes += message.__sizeof__()
         self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
 
     def take(self) -> str | bytes:
@@ -110,7 +111,7 @@ class Inbox:
             IndexError: There is none.
         """
         message = self.messages.popleft()
-        self._bytes -= sys.getsizeof(message)
+        self._bytes -= message.__sizeof__()
         self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
         return message
 
@@ -119,7 +120,7 @@ class Inbox:
         messages = self.messages
         message = messages.popleft()
         messages.append(following)
-        self._bytes += sys.getsizeof(following) - sys.getsizeof(message)
+        self._bytes += following.__sizeof__() - message.__sizeof__()
         self.is_full = self._bytes >= self._max_bytes or len(messages) > self._max_messages
         return message
 

@@ -11,7 +11,7 @@ import trio
 
 __all__ = ["CALLS_A_TURN", "Turns", "turns_of_this_run"]
 
-CALLS_A_TURN = 64
+CALLS_A_TURN = 128
 
 
 class Turns:

@@ -95,8 +95,7 @@ class Hub:
         # Out of the poller: what is waited for in person, and what was left by who did.
         self._in_person: set[HubSocket] = set()
         self._left: list[HubSocket] = []
-        self._instrument = _BeforeWaiting(self._call_left_back)
-        trio.lowlevel.add_instrument(self._instrument)
+        self._before_waiting: _BeforeWaiting | None = None  # while somebody may have left one
         self._quiet_polls = _QUIET_POLLS
         trio.lowlevel.spawn_system_task(self._poll, name="trio_websocket poll")
         trio.lowlevel.spawn_system_task(self._turn, name="trio_websocket turn")
@@ -149,12 +148,21 @@ class Hub:
             self._poller.remove(sock.fd)
         self._in_person.add(sock)
         self._judge_quiet()
+        if self._before_waiting is None:
+            self._before_waiting = _BeforeWaiting(self._call_left_back)
+            trio.lowlevel.add_instrument(self._before_waiting)
 
     def leave(self, sock: HubSocket) -> None:
         """Have `sock.come_back()` called before the run waits, unless it is lent again."""
         self._in_person.remove(sock)
         self._left.append(sock)
         self._judge_quiet()
+
+    def _stop_watching(self) -> None:
+        # It costs every turn of the run; and it knows us.
+        assert self._before_waiting is not None
+        trio.lowlevel.remove_instrument(self._before_waiting)
+        self._before_waiting = None
 
     def _call_left_back(self) -> None:
         for sock in list(self._left):
@@ -215,8 +223,13 @@ class Hub:
         self._is_serving = False
         if self._put_off:
             self._serve_ended()
-        if told:
-            self._quiet_polls = 0 if len(told) >= _BUSY else self._quiet_polls + 1
+        if len(told) >= _BUSY:
+            self._quiet_polls = 0
+            self.is_quiet = False
+            if self._before_waiting is not None and not (self._in_person or self._left):
+                self._stop_watching()
+        elif told:
+            self._quiet_polls += 1
             self._judge_quiet()
 
     async def _turn(self) -> None:
@@ -269,9 +282,8 @@ class Hub:
             self._serve_put_off()
         self._is_ending = True
         self._wake_turner()
-        trio.lowlevel.remove_instrument(self._instrument)
-        # It knows us.
-        del self._instrument
+        if self._before_waiting is not None:
+            self._stop_watching()
 
 
 _hub: trio.lowlevel.RunVar[Hub | None] = trio.lowlevel.RunVar("trio_websocket hub", None)
