@@ -18,6 +18,7 @@ from trio_websocket import (
     WebSocketRequest,
     wrap_server_stream,
 )
+from trio_websocket._connection._turns import turns_of_this_run
 from trio_websocket._request import awaits_answer, finish_request, has_ended_with
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -141,16 +142,22 @@ async def test_wrong_answer_may_be_followed_by_a_right_one() -> None:
         assert (await request.accept()).closed is None
 
 
-async def test_answering_is_a_checkpoint_that_if_cancelled_has_not_answered() -> None:
+async def test_answer_that_is_cancelled_was_not_given() -> None:
     async with requested() as (request, peer):
         for call in (request.accept, lambda: request.reject(403)):
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await call()
             assert scope.cancelled_caught
-        with trio.testing.assert_checkpoints():
-            await request.accept()
+        await request.accept()
         assert (await peer.read_head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_answering_lets_others_run() -> None:
+    turns_of_this_run().left = 1
+    async with requested() as (request, _):
+        with pytest.raises(AssertionError, match="yielded"), trio.testing.assert_no_checkpoints():
+            await request.accept()
     async with requested() as (request, _):
         with trio.testing.assert_checkpoints():
             await request.reject(403)

@@ -243,6 +243,18 @@ class ServerOpening(_Opening[ServerHandshake]):
         self._is_undecided = True
         return event
 
+    def receive_request_nowait(self) -> RequestReceived | None:
+        """Give the client's request if it has come already, and is right; else `receive_request` tells."""
+        try:
+            event = self._handshake.next_event()
+        except RemoteProtocolError:
+            # It is raised again.
+            return None
+        if event is NEED_DATA:
+            return None
+        self._is_undecided = True
+        return event
+
     async def _next_event(self) -> RequestReceived:
         while (event := self._handshake.next_event()) is NEED_DATA:
             await self._wait()

@@ -88,13 +88,14 @@ class WebSocketRequest:
         Cancelling is safe: a cancelled call has not answered.
         """
         self._check_unanswered()
-        await trio.lowlevel.checkpoint()
-        self._check_unanswered()
+        await trio.lowlevel.checkpoint_if_cancelled()
         connection = self._opening.accept(self._event, subprotocol, extra_headers or ())
         self._is_answered = True
         self._connection = connection
         if self._nursery is not None:
             self._nursery.start_soon(guard, connection)
+        if connection._turns.is_due():
+            await trio.lowlevel.cancel_shielded_checkpoint()
         return connection
 
     @trio.lowlevel.enable_ki_protection
@@ -135,8 +136,10 @@ async def finish_request(
 
     If cancelled, the transport is closed, after at most `grace` seconds.
     """
-    if request._connection is not None:
-        await request._connection._close(code, reason, grace=grace)
+    connection = request._connection
+    if connection is not None:
+        if not connection._link.lost.is_set():
+            await connection._close(code, reason, grace=grace)
         return
     opening = request._opening
     try:

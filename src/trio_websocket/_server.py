@@ -27,6 +27,7 @@ from trio_websocket._options import (
 )
 from trio_websocket._request import WebSocketRequest, finish_request
 from trio_websocket._transports import (
+    SocketTransport,
     TlsTransport,
     Transport,
     UnixPath,
@@ -202,7 +203,9 @@ class WebSocketServer:
             serve_stream: Callable[[trio.abc.Stream], Awaitable[None]] = self._serve
             await trio.serve_listeners(serve_stream, [listener], handler_nursery=handlers)
 
-        def serve(transport: Transport) -> None:
+        def serve(transport: SocketTransport) -> None:
+            if self._ssl_context is None:
+                transport.expect_data()
             try:
                 handlers.start_soon(self._serve, transport)
             except BaseException:
@@ -215,13 +218,8 @@ class WebSocketServer:
 
     async def _serve(self, source: trio.abc.Stream | Transport) -> None:
         """Serve one connection; `source` is where it comes from, a plain socket's transport or any stream."""
-        timeout = self._options.connect_timeout
-        request: WebSocketRequest | None = None
         try:
-            # As `trio.move_on_after`, which costs more.
-            with trio.CancelScope(deadline=trio.current_time() + timeout):
-                opening = await self._open(source)
-                request = WebSocketRequest(opening, await opening.receive_request())
+            request = await self._receive_request(source)
         except HandshakeError as error:
             logger.info("no WebSocket handshake with %s: %s", _remote(source), error)
         except Exception:
@@ -229,10 +227,25 @@ class WebSocketServer:
             logger.exception("no WebSocket handshake with %s", _remote(source))
             await _drop(source)
         else:
-            if request is None:
-                logger.info("no WebSocket handshake with %s within %s seconds", _remote(source), timeout)
-            else:
+            if request is not None:
                 await run_handler(self._handler, request)
+
+    async def _receive_request(self, source: trio.abc.Stream | Transport) -> WebSocketRequest | None:
+        """Wait for the request, or give None if it does not come in time."""
+        opening: ServerOpening | None = None
+        if type(source) is SocketTransport and self._ssl_context is None:
+            opening = self._make_opening(source)
+            event = opening.receive_request_nowait()
+            if event is not None:
+                # As a rule: it was on its way before the connection was accepted.
+                return WebSocketRequest(opening, event)
+        timeout = self._options.connect_timeout
+        # As `trio.move_on_after`, which costs more.
+        with trio.CancelScope(deadline=trio.current_time() + timeout):
+            opening = opening or await self._open(source)
+            return WebSocketRequest(opening, await opening.receive_request())
+        logger.info("no WebSocket handshake with %s within %s seconds", _remote(source), timeout)
+        return None
 
     async def _open(self, source: trio.abc.Stream | Transport) -> ServerOpening:
         if isinstance(source, Transport):
@@ -243,6 +256,9 @@ class WebSocketServer:
             transport = open_transport(source, self._options.receive_size)
         if self._ssl_context is not None:
             transport = await _start_tls(transport, self._ssl_context)
+        return self._make_opening(transport)
+
+    def _make_opening(self, transport: Transport) -> ServerOpening:
         return ServerOpening(transport, ServerHandshake(compression=self._options.compression), self._options)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -49,6 +50,49 @@ async def test_plain_socket_is_taken_out_of_its_stream() -> None:
     transport.abort()
     await owner.lost.wait()
     theirs.close()
+
+
+@pytest.mark.parametrize("size", [2, 4])
+async def test_what_has_come_already_is_told_at_once_if_it_is_expected(size: int) -> None:
+    ours, theirs = unix_pair()
+    theirs.send(b"abcd")
+    transport, owner = SocketTransport(ours, receive_size=size), Owner()
+    transport.expect_data()
+    transport.set_owner(owner)
+    assert owner.told == [("data", b"abcd"[:size])]
+    await settle()
+    theirs.send(b"e")
+    await settle()
+    assert owner.data == b"abcde"
+    transport.abort()
+    await owner.lost.wait()
+    theirs.close()
+
+
+async def test_expecting_what_has_not_come_is_to_wait_for_it() -> None:
+    ours, theirs = unix_pair()
+    transport, owner = SocketTransport(ours), Owner()
+    transport.expect_data()
+    transport.set_owner(owner)
+    assert owner.told == []
+    theirs.send(b"abc")
+    theirs.close()
+    await until(lambda: len(owner.told) == 2)
+    assert owner.told == [("data", b"abc"), ("eof", None)]
+    transport.abort()
+    await owner.lost.wait()
+
+
+async def test_reset_that_has_come_already_is_told_when_the_scheduler_turns() -> None:
+    ours, theirs = tcp_pair()
+    reset(theirs)
+    await until(lambda: bool(select.select([ours], [], [], 0)[0]))
+    transport, owner = SocketTransport(ours), Owner()
+    transport.expect_data()
+    transport.set_owner(owner)
+    assert owner.told == []
+    await owner.lost.wait()
+    assert isinstance(owner.error, trio.BrokenResourceError)
 
 
 async def test_ends_are_addresses() -> None:

@@ -149,8 +149,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """
         link = self._link
         kind = type(message)
-        # Most are one of these, and to ask for both is cheaper than to go through the four.
-        if kind is not str and kind is not bytes and not isinstance(message, MESSAGE_TYPES):
+        if kind is not str and kind is not bytes and not isinstance(message, MESSAGE_TYPES):  # cheap for most
             raise not_a_message(message)
         if not link.session.is_open:
             raise link.make_closed()

@@ -51,30 +51,11 @@ class SocketTransport(Transport):
     """
 
     __slots__ = (
-        "_buffer",
-        "_error",
-        "_has_ended",
-        "_has_hung_up",
-        "_hub",
-        "_is_alive",
-        "_is_blocked",
-        "_is_closing",
-        "_is_in_person",
-        "_is_put_off",
-        "_is_readable",
-        "_is_released",
-        "_latest_size",
-        "_names",
-        "_outgoing",
-        "_owner",
-        "_receive_from",
-        "_receive_size",
-        "_sock",
-        "_waiters",
-        "_written_at",
-        "backlog",
-        "fd",
-        "is_paused",
+        *("_error", "_hub", "_is_alive", "_is_put_off", "_names", "_owner", "_sock", "fd"),
+        *("_buffer", "_has_ended", "_has_hung_up", "_is_in_person", "_is_readable", "_latest_size"),
+        *("_receive_from", "_receive_size", "is_paused"),
+        *("_is_blocked", "_outgoing", "_waiters", "_written_at", "backlog"),
+        *("_is_closing", "_is_released"),
     )
 
     def __init__(self, sock: socket.socket, *, receive_size: int | None = None) -> None:
@@ -114,6 +95,10 @@ class SocketTransport(Transport):
     def remote(self) -> Endpoint | str:
         return endpoint_of_name(self._names[1])
 
+    def expect_data(self) -> None:
+        """Have the first owner told at once, by `set_owner`, of what has come already, rather than when the poller says so."""
+        self._is_readable = True
+
     def set_owner(self, owner: TransportOwner) -> None:
         self._owner = owner
         self._receive_from = getattr(owner, "receive_from", None)
@@ -121,7 +106,10 @@ class SocketTransport(Transport):
             try:
                 hub = self._hub = hub_of_this_run()
                 self._buffer = hub.buffer[: self._receive_size]
-                hub.add(self)
+                if self._is_readable:
+                    self.read()
+                if not self._is_released:
+                    hub.add(self)
             except OSError as error:
                 # The machine can't have more of them.
                 self._fail(error)
