@@ -73,3 +73,8 @@ def test_compression_is_checked_and_kept_as_offers() -> None:
     assert ConnectionOptions(compression=[terms, terms]).compression == (terms, terms)
     with pytest.raises(TypeError, match="compression must be a bool"):
         ConnectionOptions(compression=6)  # type: ignore[arg-type]
+
+
+def test_heartbeat_is_checked() -> None:
+    with pytest.raises(TypeError, match="heartbeat=20 is not a Heartbeat"):
+        ConnectionOptions(heartbeat=20)  # type: ignore[arg-type]

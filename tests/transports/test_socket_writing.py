@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 
@@ -344,3 +345,15 @@ async def test_error_in_the_turn_before_the_owner_hears_of_room_is_the_end(
         await owner.lost.wait()
         assert owner.told == [("lost", bug)]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_poller_that_cannot_tell_of_room_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.ENOSPC, "no more can be watched")
+
+    async with over_socket(stuffed_pair) as (transport, owner, _):
+        assert transport._hub is not None
+        monkeypatch.setattr(transport._hub._poller, "add_writable", fail)
+        transport.write(b"x")
+        await owner.lost.wait()
+        assert "no more can be watched" in str(owner.error)

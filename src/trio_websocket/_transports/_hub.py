@@ -141,7 +141,7 @@ class Hub:
             self._wake_turner()
 
     def lend(self, sock: HubSocket) -> None:
-        """Leave `sock` to a task that waits for it in person, until `leave`, `take_back` or `remove`."""
+        """Leave `sock` to a task that waits for it in person, until `leave` or `remove`."""
         if sock in self._left:
             self._left.remove(sock)
         else:
@@ -174,16 +174,12 @@ class Hub:
             trio.lowlevel.notify_closing(sock.fd)
 
     def take_back(self, sock: HubSocket) -> None:
-        """Have the poller tell again of a socket that was waited for in person.
+        """Have the poller tell again of a socket that was left.
 
         Raises:
             OSError: The poller can't have more; `remove` is due all the same.
         """
-        if sock in self._left:
-            self._left.remove(sock)
-        else:
-            self._in_person.remove(sock)
-            self._judge_quiet()
+        self._left.remove(sock)
         self._poller.add(sock.fd)
 
     def _judge_quiet(self) -> None:
