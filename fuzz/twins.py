@@ -58,6 +58,7 @@ class Run:
         bits: dict[str, Any] = {"fin": bool(number & 2), "rsv": number >> 2, "mask": mask}
         return (
             outcome(self.kernel.encode_frame, number & 15, self.last, **bits),
+            outcome(self.kernel.encode_message, self.last, size, mask),
             outcome(self.kernel.encode_header, number & 15, size, **bits),
             outcome(self.kernel.apply_mask, self.last, self.mask, size),
         )

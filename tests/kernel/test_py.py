@@ -43,6 +43,7 @@ def test_the_twin_has_every_name_of_the_contract(kernel: Any) -> None:
         "apply_mask",
         "encode_frame",
         "encode_header",
+        "encode_message",
         "send_to",
     ]
     assert sorted(kernel.__all__) == names
@@ -164,6 +165,34 @@ def test_a_text_is_written_in_utf8(kernel: Any, text: str, mask: bytes | None) -
 def test_a_text_with_a_surrogate_cannot_be_written(kernel: Any) -> None:
     with pytest.raises(UnicodeEncodeError):
         kernel.encode_frame(TEXT, "ab\ud800c")
+
+
+class Text(str):
+    """Not exactly a str."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("mask", [None, MASK], ids=["unmasked", "masked"])
+@pytest.mark.parametrize(
+    ("message", "opcode"),
+    [("", TEXT), ("x" * 1000, TEXT), ("gr\u00fc\u00df" * 100, TEXT), (b"", BINARY), (b"x" * 100, BINARY)],
+)
+def test_a_small_message_is_put_together_at_once(
+    kernel: Any, message: str | bytes, opcode: int, mask: bytes | None
+) -> None:
+    payload = message.encode() if isinstance(message, str) else message
+    assert kernel.encode_message(message, 100, mask) == frame(opcode, payload, mask=mask)
+
+
+@pytest.mark.parametrize("message", [b"x" * 101, bytearray(b"x"), memoryview(b"x"), Text("x"), 1, None])
+def test_what_is_not_quickly_put_together_is_left(kernel: Any, message: object) -> None:
+    assert kernel.encode_message(message, 100) is None
+
+
+def test_a_message_with_a_surrogate_cannot_be_put_together(kernel: Any) -> None:
+    with pytest.raises(UnicodeEncodeError):
+        kernel.encode_message("ab\ud800c", 100, MASK)
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["unmasked", "masked"])

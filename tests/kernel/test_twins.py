@@ -164,6 +164,8 @@ def test_the_twins_read_whole_streams_the_same(
 )
 def test_the_twins_write_the_same(plain: Any, compiled: Any, **frame: Any) -> None:
     assert outcome(compiled.encode_frame, **frame) == outcome(plain.encode_frame, **frame)
+    message = frame["payload"], 20, frame["mask"]
+    assert outcome(compiled.encode_message, *message) == outcome(plain.encode_message, *message)
 
 
 @given(

@@ -19,6 +19,8 @@ __all__ = ["Inbox"]
 # Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
 _NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
 
+_Error = outcome.Error
+
 # What a task is woken with need not be an outcome: Trio hands it on, and only we look at it.
 _reschedule: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
 
@@ -168,20 +170,21 @@ class Inbox:
             self.receivers.insert(0 if is_first else len(self.receivers), task)
         else:
             # Whoever waits alone, as nearly all do, need not make anew what Trio is told.
-            trap = self._trap = self._trap or _make_trap(self._withdraw_trapped)
+            trap = self._trap
+            if trap is None:
+                trap = self._trap = _make_trap(self._withdraw_trapped)
             self._trapped = task
             self.receivers.append(task)
         delivered = yield trap
         # Not by `isinstance`, which is slow for its abstract base.
-        if type(delivered) is outcome.Error:
+        if type(delivered) is _Error:
             # We were cancelled, or the connection is closed.
             try:
                 delivered.unwrap()
             finally:
                 # The error knows this frame, which must not know it in turn.
                 del delivered
-        message: str | bytes = delivered
-        return message
+        return delivered  # type: ignore[no-any-return]
 
     async def wait_in_parts(self) -> str | bytes | PartQueue:
         """As `wait`, but take the message in parts if it has not come whole."""

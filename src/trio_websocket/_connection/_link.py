@@ -208,12 +208,12 @@ class Link:
 
     def receive_from(self, fd: int, buffer: memoryview) -> int:
         """In place of `data_received`: take in what a socket has."""
-        inbox = self.inbox
-        is_awaited = bool(inbox.receivers) or inbox.is_claimed
         size, message, is_more = self.session.receive_from(fd, buffer)
         if message is not None:
+            inbox = self.inbox
             inbox.put(message)
-            if is_awaited and not is_more:
+            # What is nearly always the case: somebody has waited for it.
+            if not (is_more or inbox.messages):
                 return size
         if size:
             self.pull()

@@ -24,8 +24,11 @@ async def send_message_in_turn(link: Link, message: Message, compress: bool | No
     """Wait for room, after those that wait already, and then hand a message over.
 
     Raises:
+        ValueError: It is none.
         ConnectionClosed: The connection is closed or closing. Cancelling is safe: nothing was sent.
     """
+    if not isinstance(message, MESSAGE_TYPES):
+        raise not_a_message(message)
     lock = await take_turn(link)
     try:
         await link.wait_room_to_send()

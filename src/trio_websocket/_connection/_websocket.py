@@ -15,7 +15,7 @@ from types import TracebackType
 import trio
 
 from trio_websocket._connection._link import Link
-from trio_websocket._connection._senders import MESSAGE_TYPES, not_a_message, send_message_in_turn
+from trio_websocket._connection._senders import send_message_in_turn
 from trio_websocket._connection._streaming import MessageParts, PartsReceiver, send_in_fragments
 from trio_websocket._connection._turns import CALLS_A_TURN, turns_of_this_run
 from trio_websocket._endpoint import Endpoint
@@ -148,9 +148,6 @@ class WebSocketConnection(trio.abc.AsyncResource):
         the order in which they came.
         """
         link = self._link
-        kind = type(message)
-        if kind is not str and kind is not bytes and not isinstance(message, MESSAGE_TYPES):  # cheap for most
-            raise not_a_message(message)
         if not link.session.is_open:
             raise link.make_closed()
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -173,8 +170,6 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ValueError: As `send_message`.
             ConnectionClosed: The connection is closed or closing.
         """
-        if not isinstance(message, MESSAGE_TYPES):
-            raise not_a_message(message)
         self._check_open()
         if self._link.senders is not None or not self._link.has_room_to_send():
             raise trio.WouldBlock
@@ -290,10 +285,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
             if turns.left <= 0:
                 await turns.let_others_run()
             return message
-        if link.session.is_oversize:
+        session = link.session
+        if session.is_oversize:
             await trio.lowlevel.checkpoint_if_cancelled()
             link.refuse_message()
-        if not link.session.is_open:
+        if not session.is_open:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise link.make_closed()
         if inbox.receivers or not link.transport.can_read_in_person():

@@ -21,6 +21,7 @@ __all__ = [
     "apply_mask",
     "encode_frame",
     "encode_header",
+    "encode_message",
     "send_to",
 ]
 
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         apply_mask,
         encode_frame,
         encode_header,
+        encode_message,
         send_to,
     )
 else:
@@ -63,4 +65,5 @@ else:
     apply_mask = _twin.apply_mask
     encode_frame = _twin.encode_frame
     encode_header = _twin.encode_header
+    encode_message = _twin.encode_message
     send_to = _twin.send_to

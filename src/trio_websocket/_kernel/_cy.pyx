@@ -17,13 +17,19 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_Check, PyByteArray_GET_SIZE
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_Check,
+    PyBytes_CheckExact,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+)
 from cpython.exc cimport PyErr_SetFromErrno
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_CLEAR, Py_INCREF
-from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memmove
 
@@ -54,7 +60,7 @@ cdef extern from "Python.h":
     uint8_t* PyUnicode_1BYTE_DATA(object text)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 max_char)
 
-__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header", "send_to"]
+__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header", "encode_message", "send_to"]
 
 cdef enum:
     # As in `_py`.
@@ -199,6 +205,18 @@ def apply_mask(data, bytes mask not None, long long offset=0):
 
 
 def encode_frame(int opcode, payload, *, bint fin=True, int rsv=0, bytes mask=None):
+    return _encode_payload(_first_byte(opcode, fin, rsv), payload, mask)
+
+
+def encode_message(message, Py_ssize_t max_size, bytes mask=None):
+    if PyUnicode_CheckExact(message):
+        return _encode_payload(0x81, message, mask)
+    if PyBytes_CheckExact(message) and PyBytes_GET_SIZE(message) <= max_size:
+        return _encode_payload(0x82, message, mask)
+    return None
+
+
+cdef inline bytes _encode_payload(int first, payload, bytes mask):
     cdef Span span
     if not PyUnicode_Check(payload):
         _open(payload, &span)
@@ -211,7 +229,7 @@ def encode_frame(int opcode, payload, *, bint fin=True, int rsv=0, bytes mask=No
         payload = PyUnicode_AsUTF8String(payload)
         _open(payload, &span)
     try:
-        return _encode(_first_byte(opcode, fin, rsv), &span, mask)
+        return _encode(first, &span, mask)
     finally:
         _close(&span)
 

@@ -19,6 +19,7 @@ __all__ = [
     "apply_mask",
     "encode_frame",
     "encode_header",
+    "encode_message",
     "send_to",
 ]
 
@@ -91,6 +92,19 @@ def encode_frame(
     payload = payload.encode() if isinstance(payload, str) else _flat(payload)
     head = encode_header(opcode, len(payload), fin=fin, rsv=rsv, mask=mask)
     return b"".join((head, payload if mask is None else apply_mask(payload, mask)))
+
+
+def encode_message(message: object, max_size: int, mask: bytes | None = None) -> bytes | None:
+    """Put a message together as one frame, as `encode_frame` does, if it is a str, or bytes of at most `max_size`; else None.
+
+    Raises:
+        UnicodeEncodeError: It is a str with a surrogate in it.
+    """
+    if type(message) is str:
+        return encode_frame(1, message, mask=mask)
+    if type(message) is bytes and len(message) <= max_size:
+        return encode_frame(2, message, mask=mask)
+    return None
 
 
 def encode_header(

@@ -42,6 +42,9 @@ _LARGE_READ = 16384
 _LAST_WORDS = 1.0
 
 
+_NO_BUFFER = memoryview(b"")
+
+
 class SocketTransport(Transport):
     """A transport over `sock`, a connected and non-blocking stream socket, which is the transport's from now on.
 
@@ -70,7 +73,7 @@ class SocketTransport(Transport):
         # Reading.
         self._receive_size = receive_size
         self._receive_from: Callable[[int, memoryview], int] | None = None
-        self._buffer: memoryview | None = None
+        self._buffer: memoryview = _NO_BUFFER
         self._latest_size = 0  # of a read
         self._is_readable = False  # as far as we know
         self.is_paused: bool = False
@@ -101,7 +104,7 @@ class SocketTransport(Transport):
 
     def set_owner(self, owner: TransportOwner) -> None:
         self._owner = owner
-        self._receive_from = getattr(owner, "receive_from", None)
+        self._receive_from = getattr(owner, "receive_from", self._receive)
         if self._hub is None:
             try:
                 hub = self._hub = hub_of_this_run()
@@ -162,15 +165,13 @@ class SocketTransport(Transport):
 
     def read(self) -> None:
         self._is_readable = True
-        owner, buffer = self._owner, self._buffer
-        if self.is_paused or self._is_released or owner is None or buffer is None:
+        receive = self._receive_from
+        if receive is None or self.is_paused:
             return
         try:
-            if self._latest_size >= _LARGE_READ and owner.is_filling and not self._read_large(owner):
+            if self._latest_size >= _LARGE_READ and not self._read_large():
                 return
-            receive = self._receive_from
-            size = self._receive(owner, buffer) if receive is None else receive(self.fd, buffer)
-            self._latest_size = size
+            size = self._latest_size = receive(self.fd, self._buffer)
             self._is_alive = True
         except BlockingIOError:
             self._is_readable = False
@@ -179,21 +180,24 @@ class SocketTransport(Transport):
             self._fail(error)
         else:
             if not size:
-                self._end_reading(owner)
-            elif size == len(buffer) or self._has_hung_up:
+                self._end_reading()
+            elif size == len(self._buffer) or self._has_hung_up:
                 self._put_off()
             else:
                 # A short read has emptied the socket; only an end could lie behind it.
                 self._is_readable = False
 
-    def _receive(self, owner: TransportOwner, buffer: memoryview) -> int:
+    def _receive(self, fd: int, buffer: memoryview) -> int:  # noqa: ARG002 -- as an owner's `receive_from`
         size = self._sock.recv_into(buffer)
         if size:
-            owner.data_received(buffer[:size])
+            assert self._owner is not None
+            self._owner.data_received(buffer[:size])
         return size
 
-    def _read_large(self, owner: TransportOwner) -> bool:
-        """Receive a large payload to where it belongs; whether this turn may read on behind it."""
+    def _read_large(self) -> bool:
+        """Receive a large payload, if there is one, to where it belongs; whether this turn may read on behind it."""
+        owner = self._owner
+        assert owner is not None
         left = _TURN_SIZE
         while owner.is_filling:
             if left <= 0:
@@ -201,13 +205,13 @@ class SocketTransport(Transport):
                 return False
             size = owner.fill(self._sock.recv_into)
             if not size:
-                self._end_reading(owner)
+                self._end_reading()
                 return False
             self._is_alive = True
             left -= size
         return not (self.is_paused or self._is_released)
 
-    def _end_reading(self, owner: TransportOwner) -> None:
+    def _end_reading(self) -> None:
         self._is_readable = False
         if self._has_ended:
             # The poller tells it again when it is asked anew, and when our direction has ended, too.
@@ -215,7 +219,8 @@ class SocketTransport(Transport):
         self._has_ended = True
         self.wake_waiters()
         try:
-            owner.eof_received()
+            if self._owner is not None:
+                self._owner.eof_received()
         except Exception as error:
             self._fail(error)
 
@@ -417,6 +422,7 @@ class SocketTransport(Transport):
         if self._is_released:
             return
         self._is_closing = self._is_released = True
+        self._receive_from = None
         self._outgoing.clear()
         self.backlog = 0
         if self._hub is not None:
@@ -429,7 +435,7 @@ class SocketTransport(Transport):
         self._unpark()
 
     def _tell_lost(self) -> None:
-        owner, self._owner, self._receive_from = self._owner, None, None
+        owner, self._owner = self._owner, None
         if owner is not None:
             try:
                 owner.connection_lost(self._error)

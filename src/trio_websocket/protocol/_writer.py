@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from trio_websocket._kernel import Buffer, encode_frame, encode_header
+from trio_websocket._kernel import Buffer, encode_frame, encode_header, encode_message
 from trio_websocket.protocol._deflate_streams import Deflater
 from trio_websocket.protocol._opcodes import Opcode
 
@@ -19,10 +19,6 @@ _MAX_PONGS = 2**16
 
 # From this size on, a payload that needs no mask is sent as it is, beside its header, rather than copied.
 _LARGE: Final = 2**14
-
-# Every message asks for these, and an enumeration's member is found slowly.
-_TEXT: Final = int(Opcode.TEXT)
-_BINARY: Final = int(Opcode.BINARY)
 
 # RFC 7692 §6: the message is compressed.
 _RSV1: Final = 4
@@ -84,18 +80,20 @@ class FrameWriter:
 
         `compress` is as in `write_message`.
         """
-        kind = type(message)
-        opcode = _TEXT if kind is str else _BINARY
-        if self._outgoing or not (kind is str or (kind is bytes and len(message) < _LARGE)):
+        if self._outgoing:
             return None
         if self._deflater is not None:
-            payload, rsv = self._compress(self._deflater, message, compress)
-            mask = None if self._random_bytes is None else self._random_bytes(4)
-            return encode_frame(opcode, payload, rsv=rsv, mask=mask)
-        # As `encode`, without another call for every message.
+            return self._encode_compressed(self._deflater, message, compress)
         if self._random_bytes is None:
-            return encode_frame(opcode, message)
-        return encode_frame(opcode, message, mask=self._random_bytes(4))
+            return encode_message(message, _LARGE - 1)
+        return encode_message(message, _LARGE - 1, self._random_bytes(4))
+
+    def _encode_compressed(self, deflater: Deflater, message: Message, compress: bool | None) -> bytes | None:
+        kind = type(message)
+        if not (kind is str or (kind is bytes and len(message) < _LARGE)):
+            return None
+        payload, rsv = self._compress(deflater, message, compress)
+        return self.encode(Opcode.TEXT if kind is str else Opcode.BINARY, payload, rsv=rsv)
 
     def write_message(self, opcode: int, payload: Buffer | str, compress: bool | None = None) -> None:
         """Queue a message as one frame; `compress` decides whether it may be plain, None leaves that to its size."""
