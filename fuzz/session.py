@@ -29,7 +29,9 @@ from trio_websocket.protocol import (
 TWINS: Final = [importlib.import_module(f"trio_websocket._kernel.{name}") for name in ("_py", "_cy")]
 SESSION: Final = importlib.import_module("trio_websocket.protocol._session")
 STATES: Final = list(SessionState)
-COMPRESSION: Final = PerMessageDeflate(threshold=10)
+# With less memory than isal takes, so zlib compresses. What isal makes of a message depends on what was in its memory before, so
+# that twice the same message may come to different bytes.
+COMPRESSION: Final = PerMessageDeflate(threshold=10, memory_level=7)
 MAX_MESSAGE_SIZE: Final = 100_000
 MAX_UNREAD: Final = 2**20
 # A header, its masking key and the payload of a control frame.

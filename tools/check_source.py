@@ -1,6 +1,6 @@
 """Checks what ruff does not know: the size of files and functions, and that every public name has a docstring.
 
-A file has one noun, a function has one verb: CONTRIBUTING.md tells why. A name is public if it stands in the `__all__`
+A file has one noun, a function has one verb, both within limits: CONTRIBUTING.md has the rules. A name is public if it stands in the `__all__`
 of one of PUBLIC_MODULES; a class's methods and properties are public unless their names begin with an underscore.
 """
 

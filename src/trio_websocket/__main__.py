@@ -18,7 +18,7 @@ def main() -> NoReturn:
         if error.name not in {"click", "prompt_toolkit"}:
             raise
         sys.exit(
-            f"trio-websocket: {error.name} is not installed; the command line needs: pip install trio-websocket[cli]"
+            f"trio-websocket: {error.name} is not installed: install trio-websocket with its extra [cli]"
         )
     app.main()
     raise AssertionError("the command line returned")

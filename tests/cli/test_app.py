@@ -112,7 +112,7 @@ def test_missing_extra_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(SystemExit) as caught:
         __main__.main()
     assert caught.value.code == (
-        f"trio-websocket: {name} is not installed; the command line needs: pip install trio-websocket[cli]"
+        f"trio-websocket: {name} is not installed: install trio-websocket with its extra [cli]"
     )
 
 

@@ -37,7 +37,7 @@ _GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 # Looks before other tasks have a turn.
 _LOOKS_A_TURN = 64
 
-# Turns before a second look: in each, the hub serves a hundred sockets, and a stream's reader gets a step further.
+# Turns before a second look: in each, the hub serves some hundred sockets, and a stream's reader gets a step further.
 _TURNS_TO_HEAR = 64
 
 # Looks that may stand in the heap, and are due for nobody any more, beside one for each connection.

@@ -36,7 +36,7 @@ from trio_websocket.protocol import (
     TextReceived,
 )
 
-__all__ = ["Link"]
+__all__ = ["LINGER", "PULL_BUDGET", "Link"]
 
 logger = logging.getLogger("trio-websocket")
 
@@ -305,7 +305,7 @@ class Link:
             self.transport.abort()
 
     async def receive_in_person(self) -> str | bytes:
-        """Wait for a message by waiting for the socket: cheaper, where only few do so.
+        """Wait for a message by waiting for the socket itself: cheaper, where only few do so (`_transports._hub` tells why).
 
         Raises:
             ConnectionClosed: The connection is closed. Cancelling is safe: no message is lost.

@@ -45,7 +45,8 @@ def load_python_socks() -> Any:
         return importlib.import_module("python_socks.async_.trio.v2")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            'a proxy takes the package python-socks: pip install "trio-websocket[proxy]"', name=error.name
+            "a proxy takes the package python-socks: install trio-websocket with its extra [proxy]",
+            name=error.name,
         ) from error
 
 

@@ -17,7 +17,7 @@ __all__ = ["Transport", "TransportOwner", "without_frames"]
 
 
 class TransportOwner(Protocol):
-    """What a transport tells, synchronously, and never from inside one of its own methods.
+    """What a transport tells, synchronously, and never from inside one of its own methods (but for `SocketTransport.expect_data`).
 
     An owner may have a method `receive_from(fd, buffer)`, too: a transport over a socket calls it in place of
     `data_received`, to take in what the socket has, as much as `buffer` takes at most. It returns how many bytes came, 0 at

@@ -31,10 +31,11 @@ __all__ = ["Hub", "HubSocket", "hub_of_this_run"]
 # What one socket may read in one turn, so that a flood on one does not starve the others.
 _BUFFER_SIZE = 65536
 
-# Sockets that are served at once when it gets busy, polls in a row with fewer when it is quiet again, and sockets that may be
-# waited for in person.
+# It gets busy when so many sockets are served at once, and is quiet again after so many polls in a row with fewer.
 _BUSY = 3
 _QUIET_POLLS = 8
+
+# Sockets that may be waited for in person.
 _IN_PERSON = 2
 
 

@@ -1,6 +1,6 @@
 """The WebSocket protocol without I/O: bytes in, events out; messages in, bytes out (RFC 6455).
 
-It needs no Trio. A handshake comes first, then a session takes what came behind it::
+It needs no Trio run. A handshake comes first, then a session takes what came behind it::
 
     handshake = ClientHandshake(host="example.org", resource="/")
     sock.sendall(handshake.data_to_send())
