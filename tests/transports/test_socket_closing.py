@@ -211,3 +211,30 @@ def test_end_of_the_run_closes_the_socket(is_closing: bool) -> None:
     assert owner.told == [("lost", None)]
     assert theirs.recv(1) == b""
     theirs.close()
+
+
+async def test_error_that_the_user_is_handling_keeps_its_traceback() -> None:
+    async with over_socket(tcp_pair) as (transport, owner, theirs):
+        reset(theirs)  # which the hub has not seen yet
+        handled = None
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError as error:
+            transport.write(b"x")
+            handled = error
+        assert handled.__traceback__ is not None
+        await owner.lost.wait()
+        assert isinstance(owner.error, trio.BrokenResourceError)
+        assert owner.error.__cause__ is not None
+        assert owner.error.__cause__.__context__ is None
+        assert owner.error.__cause__.__traceback__ is None
+
+
+async def test_owner_that_comes_after_the_end_is_not_kept() -> None:
+    async with over_socket(unix_pair) as (transport, owner, _):
+        transport.abort()
+        await owner.lost.wait()
+        late = Owner()
+        transport.set_owner(late)
+        assert transport._owner is None
+        assert late.told == []

@@ -215,3 +215,68 @@ async def test_ends_are_texts_where_there_is_no_address(use: Callable[[object], 
     stream, _ = trio.testing.memory_stream_pair()
     transport = StreamTransport(stream)
     assert transport.local == transport.remote == use(stream)
+
+
+class Failing(trio.abc.Stream):
+    """A stream that raises what it is given, in place of receiving or of closing."""
+
+    def __init__(self, receiving: Callable[[], bytes], closing: Callable[[], None]) -> None:
+        self.receiving = receiving
+        self.closing = closing
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self.receiving()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        self.closing()
+        await trio.lowlevel.checkpoint()
+
+
+def fail_for_itself() -> bytes:
+    error = trio.BrokenResourceError("for itself")
+    raise error from error
+
+
+def fail_with_a_bug() -> bytes:
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError as error:
+        raise trio.BrokenResourceError("for a bug") from error
+
+
+async def test_error_that_is_its_own_cause_does_no_harm() -> None:
+    owner = Owner()
+    StreamTransport(Failing(fail_for_itself, lambda: None)).set_owner(owner)
+    await owner.lost.wait()
+    assert str(owner.error) == "for itself"
+
+
+async def test_bug_behind_a_lost_stream_keeps_its_traceback() -> None:
+    owner = Owner()
+    StreamTransport(Failing(fail_with_a_bug, lambda: None)).set_owner(owner)
+    await owner.lost.wait()
+    assert owner.error is not None
+    assert owner.error.__traceback__ is None
+    assert isinstance(owner.error.__cause__, ZeroDivisionError)
+    assert owner.error.__cause__.__traceback__ is not None
+
+
+def divide() -> None:
+    raise ZeroDivisionError
+
+
+async def test_bug_in_closing_a_stream_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    owner = Owner()
+    transport = StreamTransport(Failing(lambda: b"", divide))
+    transport.set_owner(owner)
+    transport.abort()
+    await owner.lost.wait()
+    assert isinstance(owner.error, ZeroDivisionError)
+    assert "in divide" in caplog.text

@@ -52,14 +52,11 @@ class TransportOwner(Protocol):
 
 
 def without_frames(error: Exception) -> Exception:
-    """Take the tracebacks out of an error that is to be kept, and out of what has led to it.
+    """Take out of an error of the system's, which is to be kept, what leads to who keeps it: a cycle, otherwise.
 
-    They lead to who keeps it, and such a cycle would be left to the garbage collector.
+    That is its traceback, and what the task was handling when it was raised, which is none of ours.
     """
-    each: BaseException | None = error
-    while each is not None:
-        each.__traceback__ = None
-        each = each.__cause__ or each.__context__
+    error.__traceback__ = error.__context__ = None
     return error
 
 

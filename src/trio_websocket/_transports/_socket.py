@@ -103,8 +103,12 @@ class SocketTransport(Transport):
         self._is_readable = True
 
     def set_owner(self, owner: TransportOwner) -> None:
+        if self._is_released and self._owner is None and self._hub is not None:
+            # The one before was told of it.
+            return
         self._owner = owner
-        self._receive_from = getattr(owner, "receive_from", self._receive)
+        if not self._is_released:
+            self._receive_from = getattr(owner, "receive_from", self._receive)
         if self._hub is None:
             try:
                 hub = self._hub = hub_of_this_run()

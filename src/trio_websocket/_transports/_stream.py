@@ -16,7 +16,7 @@ from collections import deque
 import trio
 
 from trio_websocket._endpoint import Endpoint, endpoints_of_stream
-from trio_websocket._transports._base import Transport, TransportOwner, without_frames
+from trio_websocket._transports._base import Transport, TransportOwner
 
 __all__ = ["StreamTransport"]
 
@@ -29,6 +29,10 @@ _SEND_SIZE = 262144
 
 # Seconds to read what a peer sent before it refused to take more.
 _LAST_WORDS = 1.0
+
+
+# What a stream may raise when it is no more.
+_LOST = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 
 class StreamTransport(Transport):
@@ -122,7 +126,7 @@ class StreamTransport(Transport):
 
     def _report(self, error: Exception) -> None:
         # What no stream should raise is a bug, theirs or ours; to call it a lost connection would hide it.
-        if not isinstance(error, trio.BrokenResourceError | trio.ClosedResourceError | OSError):
+        if not isinstance(error, _LOST):
             logger.error("the connection to %s failed", self._remote, exc_info=error)
 
     # --------------------------------------------------------------------------------------------------- writing
@@ -213,7 +217,7 @@ class StreamTransport(Transport):
     def _note(self, error: Exception) -> None:
         # What a stream raises when it is closed under a task is no news once closing began.
         if not self._is_closing:
-            self._error = without_frames(error)
+            self._error = _without_frames(error)
         self._is_closing = True
 
     def _fail(self, error: Exception) -> None:
@@ -241,10 +245,23 @@ class StreamTransport(Transport):
                     await self._reader_ended.wait()
         except Exception as error:
             # As in _read.
-            self._error = self._error or without_frames(error)
+            self._report(error)
+            self._error = self._error or _without_frames(error)
         self._outgoing.clear()
         self._backlog = 0
         owner, self._owner = self._owner, None
         assert owner is not None
         owner.connection_lost(self._error)
         self._waiters.unpark_all()
+
+
+def _without_frames(error: Exception) -> Exception:
+    """Take the tracebacks out of an error that is to be kept, as they lead to who keeps it, and out of what it comes from.
+
+    But only while that says no more than that a connection is lost: anything else may be looked at elsewhere.
+    """
+    each: BaseException | None = error
+    while isinstance(each, _LOST) and each.__traceback__ is not None:
+        each.__traceback__ = None
+        each = each.__cause__ or each.__context__
+    return error
