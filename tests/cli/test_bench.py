@@ -48,10 +48,12 @@ async def test_rate_is_kept_over_all_connections() -> None:
     assert ended.lines[1].startswith("40 messages in ")
 
 
+@pytest.mark.slow
 async def test_rate_may_be_beyond_anything() -> None:
     """There is no list of what is to be sent."""
     async with serving() as server:
-        ended = await run_cli("bench", url_of(server), "-t", "0.05", "--rate", "1e12", "--timeout", "0.1")
+        # The timeout is the opening's, too, and a busy machine opens in its own time.
+        ended = await run_cli("bench", url_of(server), "-t", "0.05", "--rate", "1e12", "--timeout", "2")
     assert ended.code == 1
     assert ended.lines[1].endswith("messages did not come back")
 
