@@ -148,7 +148,8 @@ class _Opening(Generic[_Handshake]):
         )
         self._is_over = True
         self._wake()
-        self.transport.set_owner(link)
+        if not self._is_lost:
+            self.transport.set_owner(link)
         if data := self._handshake.trailing_data:
             link.data_received(data)
         if self._is_lost:

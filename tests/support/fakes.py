@@ -209,6 +209,7 @@ class FakeTransport(Transport):
         self.waiters = trio.lowlevel.ParkingLot()
 
     def set_owner(self, owner: TransportOwner) -> None:
+        assert not self.is_lost
         self.owner = owner
 
     @property

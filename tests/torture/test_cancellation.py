@@ -20,12 +20,6 @@ from trio_websocket import ConnectionClosed
 pytestmark = pytest.mark.usefixtures("transport")
 
 
-@pytest.fixture(params=[True, False], ids=["client", "server"])
-def is_client(request: pytest.FixtureRequest) -> bool:
-    """Which end is under test."""
-    return bool(request.param)
-
-
 async def two_nurseries_deep(call: Callable[[], Awaitable[Any]]) -> Any:
     """Make the call in a child of a child, as programs do."""
     async with trio.open_nursery(), trio.open_nursery():

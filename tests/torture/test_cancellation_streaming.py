@@ -18,12 +18,6 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketStream
 pytestmark = pytest.mark.usefixtures("transport")
 
 
-@pytest.fixture(params=[True, False], ids=["client", "server"])
-def is_client(request: pytest.FixtureRequest) -> bool:
-    """Which end is under test."""
-    return bool(request.param)
-
-
 async def read_frames(it: Stage) -> None:
     """Keep all frames, fragments among them."""
     try:

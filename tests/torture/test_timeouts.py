@@ -25,12 +25,6 @@ CALLS: dict[str, Callable[[Stage], Awaitable[object]]] = {
 }
 
 
-@pytest.fixture(params=[True, False], ids=["client", "server"])
-def is_client(request: pytest.FixtureRequest) -> bool:
-    """Which end is under test."""
-    return bool(request.param)
-
-
 @pytest.mark.parametrize("name", CALLS)
 async def test_call_with_a_dead_peer_ends_at_its_deadline_and_the_connection_lives(
     name: str, is_client: bool, mock_clock: trio.testing.MockClock

@@ -228,13 +228,3 @@ async def test_error_that_the_user_is_handling_keeps_its_traceback() -> None:
         assert owner.error.__cause__ is not None
         assert owner.error.__cause__.__context__ is None
         assert owner.error.__cause__.__traceback__ is None
-
-
-async def test_owner_that_comes_after_the_end_is_not_kept() -> None:
-    async with over_socket(unix_pair) as (transport, owner, _):
-        transport.abort()
-        await owner.lost.wait()
-        late = Owner()
-        transport.set_owner(late)
-        assert transport._owner is None
-        assert late.told == []

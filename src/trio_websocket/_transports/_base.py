@@ -77,7 +77,7 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     def set_owner(self, owner: TransportOwner) -> None:
-        """Tell `owner` from now on; the first call starts reading."""
+        """Tell `owner` from now on; the first call starts reading. Not after `connection_lost`."""
 
     @property
     @abc.abstractmethod

@@ -103,12 +103,9 @@ class SocketTransport(Transport):
         self._is_readable = True
 
     def set_owner(self, owner: TransportOwner) -> None:
-        if self._is_released and self._owner is None and self._hub is not None:
-            # The one before was told of it.
-            return
         self._owner = owner
-        if not self._is_released:
-            self._receive_from = getattr(owner, "receive_from", self._receive)
+        # What was released reads no more, and only has to tell so.
+        self._receive_from = None if self._is_released else getattr(owner, "receive_from", self._receive)
         if self._hub is None:
             try:
                 hub = self._hub = hub_of_this_run()
@@ -222,9 +219,9 @@ class SocketTransport(Transport):
             return
         self._has_ended = True
         self.wake_waiters()
+        assert self._owner is not None
         try:
-            if self._owner is not None:
-                self._owner.eof_received()
+            self._owner.eof_received()
         except Exception as error:
             self._fail(error)
 

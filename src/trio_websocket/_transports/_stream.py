@@ -30,7 +30,6 @@ _SEND_SIZE = 262144
 # Seconds to read what a peer sent before it refused to take more.
 _LAST_WORDS = 1.0
 
-
 # What a stream may raise when it is no more.
 _LOST = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
@@ -49,7 +48,6 @@ class StreamTransport(Transport):
         self._local, self._remote = endpoints_of_stream(stream)
         self._stream = stream
         self._owner: TransportOwner | None = None
-        self._has_begun = False
         self._error: Exception | None = None
         # Signs of life.
         self._is_alive = False  # the peer has sent something since somebody asked
@@ -80,9 +78,9 @@ class StreamTransport(Transport):
         return self._remote
 
     def set_owner(self, owner: TransportOwner) -> None:
+        is_first = self._owner is None
         self._owner = owner
-        if not self._has_begun:
-            self._has_begun = True
+        if is_first:
             context = contextvars.copy_context()
             trio.lowlevel.spawn_system_task(self._read, name=f"read {self._remote}", context=context)
             trio.lowlevel.spawn_system_task(self._write, name=f"write {self._remote}", context=context)

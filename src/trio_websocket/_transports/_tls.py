@@ -124,8 +124,7 @@ class TlsTransport(Transport):
 
     def set_owner(self, owner: TransportOwner) -> None:
         """Tell `owner` from now on; not before `do_handshake` is done."""
-        is_first = self._owner is None and not self._is_lost_told
-        self._owner = owner
+        is_first, self._owner = self._owner is None, owner
         if is_first:
             self.resume_reading()
 
