@@ -129,6 +129,30 @@ async def test_stream_that_raises_when_it_is_cancelled_harms_nobody() -> None:
         assert owner.error is None
 
 
+@pytest.mark.parametrize("_attempt", range(20))
+async def test_stream_is_not_closed_under_a_reader_that_has_been_woken(_attempt: int) -> None:
+    # Which of two tasks Trio runs first is chance; of twenty pairs, some run the writer first.
+    came = trio.Event()
+    calls = []
+
+    class Stream(PlainStream):
+        async def receive_some(self, max_bytes: int | None = None) -> bytes:
+            await came.wait()
+            calls.append("read")
+            await trio.sleep_forever()
+            raise AssertionError
+
+        async def aclose(self) -> None:
+            calls.append("close")
+
+    async with over(Stream(trio.testing.memory_stream_pair()[0])) as (transport, owner):
+        await settle()
+        came.set()
+        transport.abort()
+        await owner.lost.wait()
+        assert calls == ["read", "close"]
+
+
 async def test_nothing_is_told_after_connection_lost() -> None:
     came = trio.Event()
 

@@ -228,12 +228,17 @@ class StreamTransport(Transport):
             await self._stream.send_eof()
         with trio.move_on_after(self._linger):
             await self._reader_ended.wait()
-        self._reader_scope.cancel()
+        await self._stop_reading()
         await self._stream.aclose()
+
+    async def _stop_reading(self) -> None:
+        self._reader_scope.cancel()
+        # A reader that has been woken already looks once more; the stream is not to be closed under it.
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def _tear_down(self) -> None:
         self._is_closing = True
-        self._reader_scope.cancel()
+        await self._stop_reading()
         try:
             with trio.CancelScope(shield=True):
                 try:
