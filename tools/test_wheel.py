@@ -27,7 +27,7 @@ DIST = ROOT / "dist"
 ENVIRONMENTS = ROOT / ".wheel-tests"
 UV = Path(sys.executable).with_name("uv")
 SELECTION = "not interop and not slow"
-AT_ONCE = 2
+AT_ONCE = 3
 
 IN_WHEEL = ["trio_websocket/__init__.py", "trio_websocket/py.typed"]
 COMPILED = "trio_websocket/_kernel/_cy."
