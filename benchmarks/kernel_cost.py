@@ -33,8 +33,8 @@ TWINS: Final = {"plain": "trio_websocket._kernel._py", "compiled": "trio_websock
 SIZES: Final = [0, 32, 125, 126, 1024, 4096, 65536, 1048576]
 MASK: Final = b"\x12\x34\x56\x78"
 OPERATIONS: Final = {
-    "decode masked": "receive_message(masked, True, size)",
-    "decode text": "receive_message(text, False, size)",
+    "decode masked": "receive(masked); read_message(True, size)",
+    "decode text": "receive(text); read_message(False, size)",
     "decode by parts": "receive(masked); read_header(); read_part()",
     "encode": "encode_frame(2, payload)",
     "encode masked": "encode_frame(2, payload, mask=mask)",
@@ -53,7 +53,7 @@ def timer(twin: str, operation: str, size: int) -> timeit.Timer:
     payload = bytes(range(256)) * (size // 256) + bytes(size % 256)
     names = {
         "receive": decoder.receive_data,
-        "receive_message": decoder.receive_message,
+        "read_message": decoder.read_message,
         "read_header": decoder.read_header,
         "read_part": decoder.read_part,
         "encode_frame": kernel.encode_frame,

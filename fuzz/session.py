@@ -40,7 +40,7 @@ CLOSE: Final = 8
 # What each step may raise.
 ALLOWED: Final[list[set[type]]] = [
     {LocalProtocolError},
-    {LocalProtocolError},
+    set(),
     set(),
     {RemoteProtocolError},
     {RemoteProtocolError},
@@ -63,7 +63,9 @@ class Run:
         self.sent = FrameDecoder()
         self.is_close_sent = False
         self.state = SessionState.OPEN
-        with mock.patch.object(SESSION, "FrameDecoder", kernel.FrameDecoder):
+        self.receivers: list[int | None] = []
+        self.told: list[tuple[Any, ...]] = []
+        with mock.patch.multiple(SESSION, FrameDecoder=kernel.FrameDecoder, Intake=kernel.Intake):
             self.session = Session(
                 role,
                 max_message_size=MAX_MESSAGE_SIZE,
@@ -71,13 +73,24 @@ class Run:
                 compression=compression,
                 random_bytes=bytes,
             )
+            self.intake = self.session.make_intake(self.receivers, self.tell, self.tell)
+
+    def tell(self, *what: Any) -> None:
+        """What the intake calls."""
+        self.told.append(what)
+
+    def take_in(self, number: int, size: int) -> None:
+        """Give bytes the short way, with somebody who waits for a message, or not."""
+        if number & 1:
+            self.receivers.append(number)
+        self.intake.receive_data(self.wire.take(size))
 
     def step(self, step: Step) -> Outcome:
         """Do something, and tell what came of it."""
         session, number, size = self.session, step.number, step.size
         steps: list[Callable[[], Any]] = [
             lambda: session.receive_data(self.wire.take(size)),
-            lambda: session.receive_message(self.wire.take(size)),
+            lambda: self.take_in(number, size),
             self.fill if session.is_filling else session.next_message,
             session.next_event,
             lambda: self.pull(size),
@@ -168,7 +181,8 @@ class Run:
         """What can be seen of a session."""
         session = self.session
         reasons = session.close_reason, session.close_sent, session.close_received, str(session.error)
-        return session.state, session.unread, session.is_filling, session.initiator, reasons
+        facts = session.state, session.unread, session.is_filling, session.initiator, reasons
+        return *facts, self.told, len(self.receivers)
 
 
 def check(data: bytes) -> None:

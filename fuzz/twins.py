@@ -22,6 +22,10 @@ class Run:
         self.decoder = kernel.FrameDecoder()
         self.wire = Wire(wire)
         self.mask = wire[:4]
+        self.receivers: list[int | None] = []
+        self.told: list[tuple[Any, ...]] = []
+        is_masked = bool(wire[4:5] > b"\x7f")
+        self.intake = kernel.Intake(self.decoder, is_masked, 1000, self.receivers, self.tell, self.tell)
         self.last: bytes | str = b""
 
     def step(self, step: Step) -> Outcome:
@@ -31,16 +35,30 @@ class Run:
             lambda: decoder.receive_data(self.wire.take(size)),
             lambda: decoder.fill(lambda view: self.receive(view, number, size)),
             lambda: decoder.read_message(bool(number & 1), size),
-            lambda: decoder.receive_message(self.wire.take(size), bool(number & 1), 10**6),
+            lambda: self.take_in(number, size),
             decoder.read_header,
             decoder.read_payload,
             decoder.read_part,
-            lambda: self.write(number, size) if number else decoder.discard(),
+            lambda: self.write(number, size) if number else self.change_plain(),
         ]
         result = outcome(steps[step.action])
         if result[0] in {bytes, str}:
             self.last = result[1]
         return result
+
+    def tell(self, *what: Any) -> None:
+        """What the intake calls."""
+        self.told.append(what)
+
+    def take_in(self, number: int, size: int) -> None:
+        """Let somebody wait, or not, and give the intake something."""
+        if number & 1:
+            self.receivers.append(number if number & 2 else None)
+        self.intake.receive_data(self.wire.take(size))
+
+    def change_plain(self) -> None:
+        """Let messages be read, or let them not be."""
+        self.decoder.is_plain = not self.decoder.is_plain
 
     def receive(self, view: memoryview, number: int, size: int) -> int:
         """What `fill` calls: it may fail, or tell nonsense."""
@@ -66,7 +84,8 @@ class Run:
     def facts(self) -> tuple[Any, ...]:
         """All that can be seen of a decoder."""
         decoder = self.decoder
-        return self.wire.position, decoder.remaining, decoder.unread, decoder.is_filling
+        facts = self.wire.position, decoder.remaining, decoder.unread, decoder.is_filling
+        return *facts, decoder.is_plain, self.told, self.receivers
 
 
 def check(data: bytes) -> None:
@@ -80,6 +99,9 @@ def check(data: bytes) -> None:
     for _ in range(MAX_STEPS_TO_END):
         if check_step(runs, MESSAGE)[1] is None and check_step(runs, HEADER)[1] is None:
             check_step(runs, PART)
+    for run in runs:
+        run.decoder.close()
+    check_step(runs, RECEIVE_ALL)
 
 
 def check_step(runs: tuple[Run, Run], step: Step) -> Outcome:

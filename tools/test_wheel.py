@@ -39,6 +39,7 @@ IN_SDIST = [
     "setup.py",
     "src/trio_websocket/__init__.py",
     "src/trio_websocket/_kernel/_cy.pyx",
+    "src/trio_websocket/_kernel/_cy_ways.pxi",
     "tests/conftest.py",
 ]
 # What the package is, and with which dependencies, according to the environment itself.
@@ -126,7 +127,11 @@ def build_wheel(environment: Environment, sdist: Path) -> Path:
         raise StepError(f"{wheel.name} has {compiled or 'no compiled kernel'}: is there a C compiler?")
     check_strangers(
         wheel,
-        [name for name in names if not name.startswith("trio_websocket") or name.endswith((".c", ".pyx"))],
+        [
+            name
+            for name in names
+            if not name.startswith("trio_websocket") or name.endswith((".c", ".pyx", ".pxi"))
+        ],
     )
     return wheel
 

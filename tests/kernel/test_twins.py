@@ -70,7 +70,12 @@ STEPS = st.one_of(
     st.tuples(st.just("receive"), st.integers(0, 30) | st.sampled_from([300, 65536, 200_000])),
     st.tuples(st.just("fill"), st.integers(-1, 30) | st.sampled_from([300, 65536, 10**7])),
     st.tuples(st.just("message"), st.booleans(), st.sampled_from([0, 30, 1000, 2**20, 2**63 - 1])),
-    st.tuples(st.sampled_from(["header", "payload", "part", "header", "payload", "discard"])),
+    st.tuples(
+        st.just("intake"),
+        st.integers(1, 30) | st.sampled_from([300, 65536, 200_000]),
+        st.sampled_from([0, 1, None]),
+    ),
+    st.tuples(st.sampled_from(["header", "payload", "part", "header", "payload", "plain"])),
 )
 
 
@@ -79,6 +84,11 @@ class Run:
 
     def __init__(self, kernel: Any, wire: list[bytes | Large]) -> None:
         self.decoder = kernel.FrameDecoder()
+        self.receivers: list[int | None] = []
+        self.told: list[tuple[Any, ...]] = []
+        self.intake = kernel.Intake(
+            self.decoder, True, 1000, self.receivers, lambda *what: self.told.append(what), self.take_in
+        )
         self.wire = b"".join(part.wire() if isinstance(part, Large) else part for part in wire)
         self.position = 0
 
@@ -86,6 +96,9 @@ class Run:
         data = self.wire[self.position : self.position + size]
         self.position += len(data)
         return data
+
+    def take_in(self, message: str | bytes | None) -> None:
+        self.told.append((message,))
 
     def receive(self, view: memoryview, size: int) -> int:
         if size < 0:
@@ -98,6 +111,14 @@ class Run:
         decoder = self.decoder
         if name == "receive":
             return decoder.receive_data(self.take(*arguments))
+        if name == "intake":
+            size, receiver = arguments
+            if receiver != 0:
+                self.receivers.append(receiver)
+            return self.intake.receive_data(self.take(size))
+        if name == "plain":
+            decoder.is_plain = not decoder.is_plain
+            return None
         if name == "fill":
             return decoder.fill(lambda view: self.receive(view, *arguments))
         if name == "message":
@@ -106,13 +127,16 @@ class Run:
             "header": decoder.read_header,
             "payload": decoder.read_payload,
             "part": decoder.read_part,
-            "discard": decoder.discard,
+            "close": decoder.close,
         }
         return reads[name]()
 
     def facts(self) -> tuple[Any, ...]:
         decoder = self.decoder
-        return self.position, decoder.remaining, decoder.unread, decoder.is_filling
+        return (
+            *(self.position, decoder.remaining, decoder.unread, decoder.is_filling, decoder.is_plain),
+            *(self.told, self.receivers),
+        )
 
 
 def check_step(runs: tuple[Run, Run], *step: Any) -> Outcome:
@@ -129,7 +153,7 @@ def test_the_twins_read_the_same(
     plain: Any, compiled: Any, wire: list[bytes | Large], steps: list[Any]
 ) -> None:
     runs = Run(plain, wire), Run(compiled, wire)
-    for step in steps:
+    for step in [*steps, ("close",), ("receive", 300), ("header",), ("intake", 300, 1)]:
         check_step(runs, *step)
 
 

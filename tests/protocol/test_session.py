@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from core_support import (
@@ -21,6 +21,7 @@ from core_support import (
 )
 from support import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
 
+from trio_websocket._kernel import Intake, Outlet
 from trio_websocket.protocol import (
     NEED_DATA,
     BinaryReceived,
@@ -29,6 +30,7 @@ from trio_websocket.protocol import (
     LocalProtocolError,
     Message,
     PartReceived,
+    PerMessageDeflate,
     PingReceived,
     PongReceived,
     RemoteProtocolError,
@@ -480,23 +482,20 @@ def test_nobody_else_sets_what_the_session_owns(session: Session, name: str) -> 
 
 def test_whole_message_in_one_frame_needs_no_event(session: Session) -> None:
     first, second = from_peer(session.role, TEXT, b"one"), from_peer(session.role, BINARY, b"\xff")
-    assert session.receive_message(first + second) == "one"
-    assert session.next_message() == b"\xff"
-    assert session.next_message() is None
-    # What is left over of an earlier read comes first.
-    session.receive_data(first)
-    assert session.receive_message(second) == "one"
-    assert session.next_message() == b"\xff"
+    session.receive_data(first + second)
+    assert [session.next_message() for _ in range(3)] == ["one", b"\xff", None]
 
 
 def test_everything_else_is_left_to_next_event(session: Session) -> None:
-    assert session.receive_message(from_peer(session.role, PING, b"p")) is None
+    session.receive_data(from_peer(session.role, PING, b"p"))
+    assert session.next_message() is None
     assert pull(session) == typed(PingReceived(b"p"))
     receive(session, (TEXT, b"fra", False))
     assert session.next_message() is None
     assert session.next_event() is NEED_DATA
     # In the middle of a fragmented message, a whole one would be a mistake.
-    assert session.receive_message(from_peer(session.role, BINARY, b"x")) is None
+    session.receive_data(from_peer(session.role, BINARY, b"x"))
+    assert session.next_message() is None
     pull_error(session)
     assert session.next_message() is None
 
@@ -504,7 +503,8 @@ def test_everything_else_is_left_to_next_event(session: Session) -> None:
 def test_large_message_may_be_received_where_it_belongs(session: Session) -> None:
     message = bytes(range(256)) * 1024
     rest = bytearray(from_peer(session.role, BINARY, message))
-    assert session.receive_message(rest[:70000]) is None
+    session.receive_data(rest[:70000])
+    assert session.next_message() is None
     # The header alone says nothing yet: it has to be allowed first.
     states = [session.is_filling, session.next_event(), session.is_filling]
     assert states == [False, NEED_DATA, True]
@@ -523,46 +523,86 @@ def test_large_message_may_be_received_where_it_belongs(session: Session) -> Non
     assert session.next_message() is None
 
 
-@pytest.fixture
-def pipe() -> Iterator[tuple[int, int]]:
-    """What may be read from, and written to: to a session, one descriptor is as good as another."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
+Taken = list[str | bytes | None]
 
 
-def test_message_may_be_received_from_a_descriptor(session: Session, pipe: tuple[int, int]) -> None:
-    buffer = memoryview(bytearray(100))
-    wire = from_peer(session.role, TEXT, b"one")
-    os.write(pipe[1], wire)
-    assert session.receive_from(pipe[0], buffer) == (len(wire), "one", False)
-    os.write(pipe[1], wire + wire)
-    assert session.receive_from(pipe[0], buffer) == (2 * len(wire), "one", True)
-    assert session.next_message() == "one"
+def short_way_in(session: Session, *receivers: str | None) -> tuple[Intake, dict[str, str | bytes], Taken]:
+    """An intake, what those who wait are given, and what is left."""
+    given: dict[str, str | bytes] = {}
+    taken: Taken = []
+    return session.make_intake(list(receivers), given.__setitem__, taken.append), given, taken
 
 
-def test_what_else_comes_from_a_descriptor_is_left_to_next_event(
-    session: Session, pipe: tuple[int, int]
-) -> None:
-    buffer = memoryview(bytearray(100))
-    os.write(pipe[1], from_peer(session.role, TEXT, b"fra", fin=False))
-    assert session.receive_from(pipe[0], buffer)[1:] == (None, True)
+def test_message_may_go_to_who_waits_for_it(session: Session) -> None:
+    intake, given, taken = short_way_in(session, "first", "second")
+    for message in b"one", b"two", b"three":
+        intake.receive_data(from_peer(session.role, TEXT, message))
+    assert given == {"first": "one", "second": "two"}
+    assert taken == ["three"]
+
+
+def test_everything_else_is_left_to_be_pulled(session: Session) -> None:
+    intake, given, taken = short_way_in(session, "one")
+    intake.receive_data(from_peer(session.role, TEXT, b"fra", fin=False))
     assert session.next_event() is NEED_DATA
     # In the middle of a fragmented message, a whole one would be a mistake.
-    os.write(pipe[1], from_peer(session.role, BINARY, b"x"))
-    assert session.receive_from(pipe[0], buffer)[1:] == (None, True)
+    intake.receive_data(from_peer(session.role, BINARY, b"x"))
+    assert (given, taken) == ({}, [None, None])
     pull_error(session)
 
 
-def test_nothing_is_kept_of_what_comes_from_a_descriptor_after_the_end(
-    session: Session, pipe: tuple[int, int]
-) -> None:
+def test_too_large_a_message_is_left_to_be_pulled(role: Role) -> None:
+    session = Session(role, max_message_size=2)
+    intake, given, taken = short_way_in(session, "one")
+    intake.receive_data(from_peer(role, TEXT, b"one"))
+    assert (given, taken) == ({}, [None])
+    pull_error(session)
+
+
+def test_nothing_is_kept_of_what_comes_after_the_end(session: Session) -> None:
+    intake, given, taken = short_way_in(session, "one")
     receive(session, (CLOSE, b""))
     pull(session)
-    os.write(pipe[1], from_peer(session.role, TEXT, b"late"))
-    assert session.receive_from(pipe[0], memoryview(bytearray(100)))[1] is None
-    assert session.unread == 0
+    intake.receive_data(from_peer(session.role, TEXT, b"late"))
+    assert (given, taken, session.unread) == ({}, [None], 0)
+
+
+class Leavings:
+    """What an outlet belongs to."""
+
+    turns = 0
+
+    def collect(self, data: bytes) -> None:
+        raise AssertionError
+
+    def keep_rest(self, data: bytes, sent: int) -> None:
+        raise AssertionError
+
+    def send_failed(self, error: OSError) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("message", ["text", b"bytes"])
+def test_message_may_go_to_a_descriptor_at_once(session: Session, message: Message) -> None:
+    # To an outlet, one descriptor is as good as another.
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):
+        leavings = Leavings()
+        outlet = Outlet(writing, [], leavings, leavings)
+        session.set_up(outlet)
+        assert outlet.send_message(message)
+        data = pipe.read(100)
+    other = Session(Role.CLIENT if session.role is Role.SERVER else Role.SERVER)
+    other.receive_data(data)
+    assert other.next_message() == message
+    assert not outlet.send_message(b"large" * 4000)
+
+
+def test_message_that_may_be_compressed_goes_no_short_way(role: Role) -> None:
+    leavings = Leavings()
+    outlet = Outlet(-1, [], leavings, leavings)
+    Session(role, compression=PerMessageDeflate()).set_up(outlet)
+    assert not outlet.send_message("text")
 
 
 def test_fragments_are_taken_in_a_few_at_a_time(role: Role) -> None:

@@ -37,7 +37,7 @@ class FillingOwner(Owner):
 async def test_socket_tells_of_bytes_that_went_straight_to_where_they_belong() -> None:
     owner = FillingOwner()
     async with over_socket(owner=owner) as (transport, _, theirs):
-        transport._latest_size = 65536
+        transport._is_large = True
         theirs.send(b"x")
         await settle()
         assert transport.take_sign_of_life()

@@ -14,7 +14,7 @@ import trio
 
 from trio_websocket._connection._parts import PartQueue
 
-__all__ = ["Inbox"]
+__all__ = ["Inbox", "wake"]
 
 # Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
 _NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
@@ -22,7 +22,7 @@ _NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
 _Error = outcome.Error
 
 # What a task is woken with need not be an outcome: Trio hands it on, and only we look at it.
-_reschedule: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
+wake: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
 
 
 def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
@@ -41,11 +41,10 @@ class Inbox:
 
     Attributes:
         messages: Those that wait, in their order; only to be looked at.
-        receivers: The tasks that wait, in the order in which they came.
+        receivers: The tasks that wait, in the order in which they came; None for who has a claim.
         part_receivers: Those of them that take a message in parts.
         parts: The message that comes in parts now, or None.
         is_full: Whether there is no room for another message.
-        is_claimed: Whether the next message will be kept for who called `claim`.
 
     Args:
         max_messages: As long as no more than that wait, another may come: one is held beside the queue.
@@ -59,7 +58,6 @@ class Inbox:
         "_max_messages",
         "_trap",
         "_trapped",
-        "is_claimed",
         "is_full",
         "messages",
         "part_receivers",
@@ -73,10 +71,9 @@ class Inbox:
         self.messages: deque[str | bytes] = _NO_MESSAGES
         self._bytes = 0
         self.is_full: bool = False
-        self.is_claimed: bool = False
         self._claimed: str | bytes | None = None
         # Invariant: empty while a message waits.
-        self.receivers: list[trio.lowlevel.Task] = []
+        self.receivers: list[trio.lowlevel.Task | None] = []
         self.part_receivers: tuple[trio.lowlevel.Task, ...] = ()
         self.parts: PartQueue | None = None
         self._trap: object = None
@@ -91,13 +88,13 @@ class Inbox:
 
     def put(self, message: str | bytes) -> None:
         """Hand `message` to the receiver that has waited longest, or keep it."""
-        if self.is_claimed:
-            self._claimed = message
-            self.is_claimed = False
-            return
         if self.receivers:
-            # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
-            _reschedule(self.receivers.pop(0), message)
+            receiver = self.receivers.pop(0)
+            if receiver is None:
+                self._claimed = message
+            else:
+                # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
+                wake(receiver, message)
             return
         if self.messages is _NO_MESSAGES:
             self.messages = deque()
@@ -198,20 +195,20 @@ class Inbox:
     @property
     def is_next_in_parts(self) -> bool:
         """Whether the next message may be given in parts: it goes to a receiver that takes it so."""
-        if not self.receivers or self.is_claimed or self.parts is not None:
-            return False
-        return self.receivers[0] in self.part_receivers
+        return bool(self.receivers) and self.parts is None and self.receivers[0] in self.part_receivers
 
     @property
     def is_anyone_waiting(self) -> bool:
         """Whether the next message has a receiver already."""
-        return self.is_claimed or bool(self.receivers)
+        return bool(self.receivers)
 
     def begin_parts(self) -> PartQueue:
         """Have the message that comes given in parts, to the receiver that waits longest, or to who calls."""
         parts = self.parts = PartQueue()
         if self.receivers:
-            _reschedule(self.receivers.pop(0), parts)
+            receiver = self.receivers.pop(0)
+            assert receiver is not None
+            wake(receiver, parts)
         return parts
 
     def _withdraw(self, task: trio.lowlevel.Task, _: Callable[[], object]) -> trio.lowlevel.Abort:
@@ -222,14 +219,20 @@ class Inbox:
         assert self._trapped is not None
         return self._withdraw(self._trapped, raise_cancel)
 
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the next message will be kept for who called `claim`."""
+        return bool(self.receivers) and self.receivers[0] is None
+
     def claim(self) -> None:
-        """Have the next message kept for the caller, who came before all that will wait from now on."""
-        self.is_claimed = True
+        """Have the next message kept for the caller, who comes before everybody else."""
+        self.receivers.insert(0, None)
 
     def take_claimed(self) -> str | bytes | None:
         """End the claim, and take what was kept, or None."""
         message, self._claimed = self._claimed, None
-        self.is_claimed = False
+        if self.is_claimed:
+            del self.receivers[0]
         return message
 
     def unclaim(self) -> None:
@@ -251,8 +254,11 @@ class Inbox:
 
     def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
         """Let every waiting receiver raise an error of its own."""
-        while self.receivers:
-            _reschedule(self.receivers.pop(0), outcome.Error(make_error()))
+        for receiver in self.receivers:
+            # Who has a claim finds out itself.
+            if receiver is not None:
+                wake(receiver, outcome.Error(make_error()))
+        self.receivers.clear()
         if self.parts is not None:
             self.parts.wake()
         # Nobody waits any more, and the trap knows us: together they would be the garbage collector's.

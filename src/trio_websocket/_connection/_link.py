@@ -17,7 +17,7 @@ from collections.abc import Callable
 import trio
 
 from trio_websocket._connection._heartbeats import end_heartbeat
-from trio_websocket._connection._inbox import Inbox
+from trio_websocket._connection._inbox import Inbox, wake
 from trio_websocket._connection._pings import PingsInFlight
 from trio_websocket._exceptions import ConnectionClosed, RemoteProtocolError
 from trio_websocket._kernel import Buffer
@@ -69,6 +69,7 @@ class Link:
         "_is_ending",
         "_is_holding_pongs",
         "_is_pull_due",
+        "_outlet",
         "inbox",
         "latency",
         "lost",
@@ -88,6 +89,9 @@ class Link:
         # Writing.
         self.senders: trio.StrictFIFOLock | None = None  # held by who waits for room first, or sends in parts
         self._is_holding_pongs = False
+        self._outlet = transport.outlet
+        if self._outlet is not None:
+            session.set_up(self._outlet)
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
         self._is_at_eof = False
@@ -138,14 +142,14 @@ class Link:
 
     def send_message(self, message: Message, compress: bool | None = None) -> None:
         """Hand a message over, whole: compressed, if at all, in the step that hands it over."""
-        data = self.session.message_to_send(message, compress)
-        if data is None:
-            self.flush()
-        else:
-            transport = self.transport
-            transport.write(data)
-            if self._is_holding_pongs or transport.backlog > self.options.write_backlog:
-                self._check_backlog()
+        if self._outlet is None or not self._outlet.send_message(message):
+            data = self.session.message_to_send(message, compress)
+            if data is None:
+                self.flush()
+                return
+            self.transport.write(data)
+        if self._is_holding_pongs or self.transport.backlog > self.options.write_backlog:
+            self._check_backlog()
 
     def send_fragment(self, data: Message, compress: bool | None, *, is_final: bool) -> None:
         """Hand one part of a message over, in the turn of who calls."""
@@ -192,32 +196,24 @@ class Link:
             self.pull()
         return size
 
+    @property
+    def receive_from(self) -> Callable[[int, memoryview], int]:
+        """In place of `data_received`: takes in what a socket has."""
+        return self.session.make_intake(self.inbox.receivers, wake, self._take_in).receive_from
+
     def data_received(self, data: Buffer) -> None:
         """Take in bytes from the peer."""
-        session, inbox = self.session, self.inbox
-        if inbox.receivers or inbox.is_claimed:
-            # What is nearly always the case: the one message that came is the one that somebody waits for.
-            message = session.receive_message(data)
-            if message is not None:
-                inbox.put(message)
-                if not session.unread:
-                    return
-        else:
-            session.receive_data(data)
-        self.pull()
+        self.session.receive_data(data)
+        # What is nearly always the case: the one message that came is the one that somebody waits for.
+        self._take_in(self.session.next_message() if self.inbox.receivers else None)
 
-    def receive_from(self, fd: int, buffer: memoryview) -> int:
-        """In place of `data_received`: take in what a socket has."""
-        size, message, is_more = self.session.receive_from(fd, buffer)
+    def _take_in(self, message: str | bytes | None) -> None:
+        """Take in what follows, behind the message that has come first."""
         if message is not None:
-            inbox = self.inbox
-            inbox.put(message)
-            # What is nearly always the case: somebody has waited for it.
-            if not (is_more or inbox.messages):
-                return size
-        if size:
-            self.pull()
-        return size
+            self.inbox.put(message)
+            if not (self.session.unread or self.inbox.messages):
+                return
+        self.pull()
 
     def eof_received(self) -> None:
         """Take in that the peer sends no more."""

@@ -18,11 +18,12 @@ __all__ = [
     "Buffer",
     "FrameDecoder",
     "FrameHeader",
+    "Intake",
+    "Outlet",
     "apply_mask",
     "encode_frame",
     "encode_header",
     "encode_message",
-    "send_to",
 ]
 
 
@@ -52,18 +53,20 @@ if TYPE_CHECKING:
         Buffer,
         FrameDecoder,
         FrameHeader,
+        Intake,
+        Outlet,
         apply_mask,
         encode_frame,
         encode_header,
         encode_message,
-        send_to,
     )
 else:
     Buffer = _twin.Buffer
     FrameDecoder = _twin.FrameDecoder
     FrameHeader = _twin.FrameHeader
+    Intake = _twin.Intake
+    Outlet = _twin.Outlet
     apply_mask = _twin.apply_mask
     encode_frame = _twin.encode_frame
     encode_header = _twin.encode_header
     encode_message = _twin.encode_message
-    send_to = _twin.send_to

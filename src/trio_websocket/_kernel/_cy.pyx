@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""The loops over bytes, compiled: the twin of `_py`, which is its specification and has its documentation.
+"""The loops over bytes, compiled: the twin of `_py_frames` and `_py_ways`, which are its specification and have its
+documentation.
 
 Names, results and errors are the same, and the same tests hold both. What differs is where bytes lie. A decoder has a
 small buffer inside of itself, enough for short messages, and takes memory from the heap only while it holds more: an
@@ -25,6 +26,7 @@ from cpython.bytes cimport (
     PyBytes_GET_SIZE,
 )
 from cpython.exc cimport PyErr_SetFromErrno
+from cpython.list cimport PyList_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.memoryview cimport PyMemoryView_Check, PyMemoryView_FromObject
 from cpython.object cimport PyObject
@@ -33,7 +35,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memmove
 
-from trio_websocket._kernel._py import Buffer, FrameHeader
+from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 
 cdef extern from *:
     """
@@ -60,10 +62,20 @@ cdef extern from "Python.h":
     uint8_t* PyUnicode_1BYTE_DATA(object text)
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 max_char)
 
-__all__ = ["Buffer", "FrameDecoder", "FrameHeader", "apply_mask", "encode_frame", "encode_header", "encode_message", "send_to"]
+__all__ = [
+    "Buffer",
+    "FrameDecoder",
+    "FrameHeader",
+    "Intake",
+    "Outlet",
+    "apply_mask",
+    "encode_frame",
+    "encode_header",
+    "encode_message",
+]
 
 cdef enum:
-    # As in `_py`.
+    # As in `_py_frames`.
     LARGE = 65536
     QUICK_ROOM = 1048576
     # So many bytes a decoder holds inside of itself.
@@ -209,6 +221,10 @@ def encode_frame(int opcode, payload, *, bint fin=True, int rsv=0, bytes mask=No
 
 
 def encode_message(message, Py_ssize_t max_size, bytes mask=None):
+    return _encode_message(message, max_size, mask)
+
+
+cdef inline bytes _encode_message(message, Py_ssize_t max_size, bytes mask):
     if PyUnicode_CheckExact(message):
         return _encode_payload(0x81, message, mask)
     if PyBytes_CheckExact(message) and PyBytes_GET_SIZE(message) <= max_size:
@@ -232,20 +248,6 @@ cdef inline bytes _encode_payload(int first, payload, bytes mask):
         return _encode(first, &span, mask)
     finally:
         _close(&span)
-
-
-def send_to(int fd, bytes data not None):
-    cdef const char* start = PyBytes_AS_STRING(data)
-    cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(data)
-    if size > LARGE:
-        with nogil:
-            sent = _write_socket(fd, start, size)
-    else:
-        # To let the interpreter's lock go costs more than a socket that does not block takes.
-        sent = _write_socket(fd, start, size)
-    if sent < 0:
-        PyErr_SetFromErrno(OSError)
-    return sent
 
 
 def encode_header(int opcode, uint64_t size, *, bint fin=True, int rsv=0, bytes mask=None):
@@ -371,6 +373,8 @@ cdef class FrameDecoder:
     cdef PyObject* _payload
     cdef Py_ssize_t _collected
     cdef readonly uint64_t remaining
+    cdef public bint is_plain
+    cdef bint _is_closed
     # The current frame's masking key, zeros for an unmasked one, and where in it the next byte of payload is.
     cdef uint8_t _mask[4]
     cdef uint8_t _mask_offset
@@ -379,6 +383,7 @@ cdef class FrameDecoder:
     def __cinit__(self):
         self._data = self._small
         self._capacity = SMALL
+        self.is_plain = True
 
     def __dealloc__(self):
         self._release()
@@ -429,48 +434,18 @@ cdef class FrameDecoder:
         self._advance(size)
         return size
 
-    def discard(self):
+    def close(self):
+        self._is_closed = True
         self._release()
         Py_CLEAR(self._payload)
         self.remaining = 0
-
-    def receive_from(self, int fd, buffer, bint is_masked, long long max_size):
-        cdef Py_buffer view
-        cdef Py_ssize_t size, used = 0
-        cdef uint8_t* start
-        message = None
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        try:
-            start = <uint8_t*> view.buf
-            # The interpreter's lock is kept, as in `send_to`; so nobody else uses the buffer.
-            size = _read_socket(fd, start, view.len)
-            if size < 0:
-                PyErr_SetFromErrno(OSError)
-            if self._start == self._end and not self.remaining and max_size >= 0:
-                message = _message_in(start, size, is_masked, <uint64_t> max_size, &used)
-            if used < size:
-                self._receive(start + used, size - used)
-        finally:
-            PyBuffer_Release(&view)
-        if message is None:
-            message = self._read_message(is_masked, max_size)
-        return size, message, self._start < self._end
-
-    def receive_message(self, data, bint is_masked, long long max_size):
-        cdef Span span
-        _open(data, &span)
-        try:
-            self._receive(span.start, span.size)
-        finally:
-            _close(&span)
-        return self._read_message(is_masked, max_size)
 
     def read_message(self, bint is_masked, long long max_size):
         return self._read_message(is_masked, max_size)
 
     cdef object _read_message(self, bint is_masked, long long max_size):
         cdef Py_ssize_t used = 0
-        if self.remaining or max_size < 0:
+        if self.remaining or not self.is_plain or max_size < 0:
             return None
         message = _message_in(
             self._data + self._start, self._end - self._start, is_masked, <uint64_t> max_size, &used
@@ -517,6 +492,8 @@ cdef class FrameDecoder:
 
     cdef inline int _receive(self, const uint8_t* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t part
+        if self._is_closed:
+            return 0
         if self._payload is not NULL:
             part = <Py_ssize_t> min(<uint64_t> size, self.remaining - <uint64_t> self._collected)
             self._make_room(self._collected + part)
@@ -665,3 +642,6 @@ cdef inline object _decode(uint8_t* data, Py_ssize_t size, uint64_t key):
         if isinstance(error, UnicodeDecodeError):
             return None
         raise
+
+
+include "_cy_ways.pxi"

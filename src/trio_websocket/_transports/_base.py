@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from trio_websocket._endpoint import Endpoint
-from trio_websocket._kernel import Buffer
+from trio_websocket._kernel import Buffer, Outlet
 
 __all__ = ["Transport", "TransportOwner", "without_frames"]
 
@@ -64,6 +64,11 @@ class Transport(abc.ABC):
     """Bytes in and out of one connection."""
 
     __slots__ = ()
+
+    @property
+    def outlet(self) -> Outlet | None:
+        """What takes bytes and messages over at once, in place of `write`, when it can; None where there is no such way."""
+        return None
 
     @property
     @abc.abstractmethod

@@ -17,7 +17,7 @@ from collections.abc import Callable
 import trio
 
 from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
-from trio_websocket._kernel import send_to
+from trio_websocket._kernel import Outlet
 from trio_websocket._transports._base import Transport, TransportOwner, without_frames
 from trio_websocket._transports._hub import Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, WRITABLE
@@ -41,7 +41,6 @@ _LARGE_READ = 16384
 # Seconds to read what a peer sent before it refused to take more.
 _LAST_WORDS = 1.0
 
-
 _NO_BUFFER = memoryview(b"")
 
 
@@ -55,9 +54,9 @@ class SocketTransport(Transport):
 
     __slots__ = (
         *("_error", "_hub", "_is_alive", "_is_put_off", "_names", "_owner", "_sock", "fd"),
-        *("_buffer", "_has_ended", "_has_hung_up", "_is_in_person", "_is_readable", "_latest_size"),
-        *("_receive_from", "_receive_size", "is_paused"),
-        *("_is_blocked", "_outgoing", "_waiters", "_written_at", "backlog"),
+        *("_buffer", "_has_ended", "_has_hung_up", "_is_in_person", "_is_large", "_is_readable"),
+        *("_receive_from", "_receive_size", "_short_read", "is_paused"),
+        *("_is_blocked", "_outgoing", "_waiters", "backlog", "outlet"),
         *("_is_closing", "_is_released"),
     )
 
@@ -68,13 +67,13 @@ class SocketTransport(Transport):
         self._hub: Hub | None = None
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
-        self._is_put_off = False
-        self._is_alive = False  # the peer, since somebody asked
+        self._is_put_off = self._is_alive = False  # the peer is alive if it has shown so since somebody asked
         # Reading.
         self._receive_size = receive_size
         self._receive_from: Callable[[int, memoryview], int] | None = None
         self._buffer: memoryview = _NO_BUFFER
-        self._latest_size = 0  # of a read
+        self._is_large = False  # what was read last: the rest of a large message may follow
+        self._short_read = 0  # a read of fewer bytes needs no second look
         self._is_readable = False  # as far as we know
         self.is_paused: bool = False
         self._is_in_person = False  # a task waits for the socket itself
@@ -82,8 +81,8 @@ class SocketTransport(Transport):
         self._has_ended = False  # so have we
         # Writing.
         self._outgoing: list[bytes | memoryview] = []
+        self.outlet: Outlet | None = None
         self.backlog: int = 0
-        self._written_at = -1  # the hub's turn at the latest write
         self._is_blocked = False  # the socket takes no more
         self._waiters: trio.lowlevel.ParkingLot | None = None
         # Closing.
@@ -110,6 +109,8 @@ class SocketTransport(Transport):
             try:
                 hub = self._hub = hub_of_this_run()
                 self._buffer = hub.buffer[: self._receive_size]
+                self._short_read = min(len(self._buffer), _LARGE_READ)
+                self.outlet = Outlet(self.fd, self._outgoing, hub, self)
                 if self._is_readable:
                     self.read()
                 if not self._is_released:
@@ -124,6 +125,7 @@ class SocketTransport(Transport):
         """Read or write, as the poller has it."""
         if events & HANG_UP:
             self._has_hung_up = True
+            self._short_read = 0
         if events & WRITABLE:
             if self._is_blocked:
                 # The peer's system has taken some.
@@ -165,33 +167,38 @@ class SocketTransport(Transport):
         return is_alive
 
     def read(self) -> None:
-        self._is_readable = True
         receive = self._receive_from
         if receive is None or self.is_paused:
+            self._is_readable = True
             return
         try:
-            if self._latest_size >= _LARGE_READ and not self._read_large():
+            if self._is_large and not self._read_large():
                 return
-            size = self._latest_size = receive(self.fd, self._buffer)
-            self._is_alive = True
+            size = receive(self.fd, self._buffer)
         except BlockingIOError:
             self._is_readable = False
         except Exception as error:
             # The socket's own, or a bug in what was told: either ends this connection and no more.
             self._fail(error)
         else:
-            if not size:
-                self._end_reading()
-            elif size == len(self._buffer) or self._has_hung_up:
-                self._put_off()
-            else:
-                # A short read has emptied the socket; only an end could lie behind it.
-                self._is_readable = False
+            self._is_alive = True
+            # A short read has emptied the socket; only an end could lie behind it.
+            self._is_readable = not 0 < size < self._short_read
+            if self._is_readable:
+                self._read_on(size)
+
+    def _read_on(self, size: int) -> None:
+        self._is_large = size >= _LARGE_READ
+        if not size:
+            self._end_reading()
+        elif size == len(self._buffer) or self._has_hung_up:
+            self._put_off()
+        else:
+            self._is_readable = False
 
     def _receive(self, fd: int, buffer: memoryview) -> int:  # noqa: ARG002 -- as an owner's `receive_from`
         size = self._sock.recv_into(buffer)
-        if size:
-            assert self._owner is not None
+        if size and self._owner is not None:
             self._owner.data_received(buffer[:size])
         return size
 
@@ -199,6 +206,7 @@ class SocketTransport(Transport):
         """Receive a large payload, if there is one, to where it belongs; whether this turn may read on behind it."""
         owner = self._owner
         assert owner is not None
+        self._is_readable = True
         left = _TURN_SIZE
         while owner.is_filling:
             if left <= 0:
@@ -210,6 +218,7 @@ class SocketTransport(Transport):
                 return False
             self._is_alive = True
             left -= size
+        self._is_large = False
         return not (self.is_paused or self._is_released)
 
     def _end_reading(self) -> None:
@@ -260,29 +269,21 @@ class SocketTransport(Transport):
     # --------------------------------------------------------------------------------------------------- writing
 
     def write(self, data: bytes) -> None:
-        hub = self._hub
-        if self._is_closing or hub is None:
-            return
-        if self._outgoing or self._written_at == hub.turns:
-            self._outgoing.append(data)
-            self.backlog += len(data)
-            if self.backlog > _JOIN_SIZE:
-                self._send_outgoing()
-            elif not (self._is_put_off or self._is_blocked):
-                self._put_off()
-            return
-        self._written_at = hub.turns
-        try:
-            sent = send_to(self.fd, data)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            self._break(error)
-            return
-        if sent < len(data):
-            self._outgoing.append(memoryview(data)[sent:])
-            self.backlog = len(data) - sent
-            self._block()
+        if self.outlet is not None:
+            self.outlet.send(data)
+
+    def collect(self, data: bytes) -> None:
+        self._outgoing.append(data)
+        self.backlog += len(data)
+        if self.backlog > _JOIN_SIZE:
+            self._send_outgoing()
+        elif not (self._is_put_off or self._is_blocked):
+            self._put_off()
+
+    def keep_rest(self, data: bytes, sent: int) -> None:
+        self._outgoing.append(memoryview(data)[sent:])
+        self.backlog = len(data) - sent
+        self._block()
 
     def writelines(self, parts: list[bytes]) -> None:
         if not self._is_closing and self._hub is not None:
@@ -301,7 +302,7 @@ class SocketTransport(Transport):
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                self._break(error)
+                self.send_failed(error)
                 return
             self.backlog -= sent
             gone = 0
@@ -359,7 +360,7 @@ class SocketTransport(Transport):
     def close(self, *, timeout: float, linger: float, shutdown: bool) -> None:
         if self._is_closing:
             return
-        self._is_closing = True
+        self._set_closing()
         self.resume_reading()
         self._send_outgoing()
         if self._outgoing or (linger and not self._has_ended):
@@ -367,9 +368,13 @@ class SocketTransport(Transport):
         else:
             self._release()
 
+    def _set_closing(self) -> None:
+        self._is_closing = True
+        if self.outlet is not None:
+            self.outlet.close()
+
     def _spawn_close(self, timeout: float, linger: float, shutdown: bool) -> None:
-        name = f"close {self.remote}"
-        trio.lowlevel.spawn_system_task(self._close, timeout, linger, shutdown, name=name)
+        trio.lowlevel.spawn_system_task(self._close, timeout, linger, shutdown, name=f"close {self.remote}")
 
     async def _close(self, timeout: float, linger: float, shutdown: bool) -> None:
         try:
@@ -390,8 +395,8 @@ class SocketTransport(Transport):
     def abort(self) -> None:
         self._release()
 
-    def _break(self, error: OSError) -> None:
-        """The socket does not send any more; the peer may have said why."""
+    def send_failed(self, error: OSError) -> None:
+        # The peer may have said why.
         self._note(error)
         self._outgoing.clear()
         self.backlog = 0
@@ -400,7 +405,7 @@ class SocketTransport(Transport):
         self._unpark()
         self._put_off()
         if not self._is_closing:
-            self._is_closing = True
+            self._set_closing()
             self._spawn_close(_LAST_WORDS, _LAST_WORDS, False)
 
     def _fail(self, error: Exception) -> None:
@@ -422,7 +427,8 @@ class SocketTransport(Transport):
     def _release(self) -> None:
         if self._is_released:
             return
-        self._is_closing = self._is_released = True
+        self._is_released = True
+        self._set_closing()
         self._receive_from = None
         self._outgoing.clear()
         self.backlog = 0

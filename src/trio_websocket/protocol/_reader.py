@@ -46,6 +46,8 @@ _LARGEST_PART: Final = 2**16
 class MessageReader:
     """Pulls messages and control frames out of what a decoder was given.
 
+    Between two messages the decoder `is_plain`, and may be asked for a whole one past the reader.
+
     Args:
         decoder: Where the bytes are.
         must_be_masked: Whether the peer has to mask its frames.
@@ -56,7 +58,6 @@ class MessageReader:
         inflater: What takes compressed messages, or None if there can't be any.
 
     Attributes:
-        is_plain: Whether the decoder is between two messages, and may be asked for a whole one past the reader.
         is_behind: Whether `pull` gave `NEED_DATA` only for `fragments_at_once`.
         is_oversize: Whether `pull` gives `NEED_DATA` only because the message is over `max_message_size`: it can be
             had in parts.
@@ -78,7 +79,6 @@ class MessageReader:
         "_whole",
         "is_behind",
         "is_oversize",
-        "is_plain",
     )
 
     def __init__(
@@ -106,7 +106,6 @@ class MessageReader:
         self._whole: bytes | None = None
         self._refused: RemoteProtocolError | None = None
         self._may_be_plain = True
-        self.is_plain: bool = True
         self.is_behind: bool = False
         self.is_oversize: bool = False
 
@@ -141,7 +140,7 @@ class MessageReader:
     def pull_compressed(self) -> str | bytes | None:
         """Take the next message if it is compressed, whole and in one frame; else None, and `pull` tells.
 
-        What most compressed messages are, without an event for each; only while the reader `is_plain`.
+        What most compressed messages are, without an event for each; only while the decoder `is_plain`.
         """
         decoder, inflater = self._decoder, self._inflater
         # Also between two messages, a control frame may have begun.
@@ -149,7 +148,7 @@ class MessageReader:
         if header is None:
             return None
         self._peeked = header
-        self.is_plain = False
+        decoder.is_plain = False
         fin, rsv, opcode, mask, length, is_minimal = header
         if rsv != _RSV1 or not fin or opcode not in _KINDS or length > decoder.unread:
             return None
@@ -169,7 +168,7 @@ class MessageReader:
             self._whole = data
             return None
         self._peeked = None
-        self.is_plain = True
+        decoder.is_plain = True
         return message
 
     def stream(self) -> bool:
@@ -187,7 +186,7 @@ class MessageReader:
 
     def leave_plain(self) -> None:
         """Let the decoder be asked for no message past the reader any more."""
-        self._may_be_plain = self.is_plain = False
+        self._may_be_plain = self._decoder.is_plain = False
 
     def _begin_frame(self) -> FrameHeader | None:
         header = self._peeked
@@ -195,7 +194,7 @@ class MessageReader:
             header = self._decoder.read_header()
         else:
             self._peeked = None
-            self.is_plain = self._may_be_plain
+            self._decoder.is_plain = self._may_be_plain
         if header is None:
             return None
         if self._refused is not None:
@@ -207,7 +206,7 @@ class MessageReader:
                 self._is_compressed = header.rsv > 0
             self._assembler.begin_frame(header, is_compressed=self._is_compressed)
             self.is_oversize = self._assembler.is_oversize
-            self.is_plain = False
+            self._decoder.is_plain = False
         self._header = header
         return header
 
@@ -241,7 +240,7 @@ class MessageReader:
         is_final = is_whole and header.fin
         data = self._assembler.take(part, is_final=is_final)
         if is_final:
-            self.is_plain = self._may_be_plain
+            self._decoder.is_plain = self._may_be_plain
         if data or is_final:
             return PartReceived(data, is_final)
         return None if is_whole else NEED_DATA
@@ -277,7 +276,7 @@ class MessageReader:
 
     def _finish(self, part: bytes) -> TextReceived | BinaryReceived:
         event = self._assembler.finish(part)
-        self.is_plain = self._may_be_plain
+        self._decoder.is_plain = self._may_be_plain
         return event
 
     def _read_control(

@@ -15,10 +15,10 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from trio_websocket._exceptions import CloseReason, LocalProtocolError, RemoteProtocolError
-from trio_websocket._kernel import Buffer, FrameDecoder
+from trio_websocket._kernel import Buffer, FrameDecoder, Intake, Outlet
 from trio_websocket.protocol._close import encode_close, truncate_reason
 from trio_websocket.protocol._deflate import PerMessageDeflate
 from trio_websocket.protocol._deflate_streams import Deflater, Inflater
@@ -189,9 +189,7 @@ class Session:
             raise LocalProtocolError(
                 f"{self._decoder.unread} bytes were received and not pulled by next_event()"
             )
-        # RFC 6455 §5.5.1: what comes behind a close frame is discarded, and so is all that follows an error.
-        if self._state is not SessionState.CLOSED:
-            self._decoder.receive_data(data)
+        self._decoder.receive_data(data)
 
     def receive_eof(self) -> None:
         """Take in that the peer will send no more: after what was received, the session ends."""
@@ -202,34 +200,25 @@ class Session:
 
         What most messages are, without an event for each.
         """
-        if not self._reader.is_plain:
-            return None
         message = self._decoder.read_message(self._is_masked, self._max_message_size)
-        return self._reader.pull_compressed() if message is None and self.is_compressing else message
+        if message is None and self.is_compressing and self._decoder.is_plain:
+            return self._reader.pull_compressed()
+        return message
 
-    def receive_message(self, data: Buffer) -> str | bytes | None:
-        """`receive_data` and `next_message` at once."""
-        if self._reader.is_plain and not self._decoder.unread and not self.is_compressing:
-            return self._decoder.receive_message(data, self._is_masked, self._max_message_size)
-        self.receive_data(data)
-        return self.next_message()
+    def make_intake(
+        self,
+        receivers: list[Any],
+        wake: Callable[[Any, str | bytes], object],
+        take: Callable[[str | bytes | None], object],
+    ) -> Intake:
+        """Make a short way for messages that come alone, to be given bytes in place of `receive_data`.
 
-    def receive_from(self, fd: int, buffer: memoryview) -> tuple[int, str | bytes | None, bool]:
-        """`receive_message` with what the socket with the descriptor `fd` has, as much as `buffer` takes at most.
-
-        Returns:
-            How many bytes came, 0 at the end, which is still to be told; the message or None; and whether there is more to
-            pull.
-
-        Raises:
-            OSError: The socket's; a BlockingIOError if there is nothing yet. Nothing has happened.
+        Args:
+            receivers: Those that wait for a message, in their order; None stands for one who must not be woken.
+            wake: Called with the first of them, taken off the list, and its message.
+            take: Called when there is more: with a message that nobody was woken for, or None; then pull what follows.
         """
-        if self._reader.is_plain:
-            return self._decoder.receive_from(fd, buffer, self._is_masked, self._max_message_size)
-        received = self._decoder.receive_from(fd, buffer, self._is_masked, -1)
-        if self._state is SessionState.CLOSED:
-            self._decoder.discard()
-        return received
+        return Intake(self._decoder, self._is_masked, self._max_message_size, receivers, wake, take)
 
     @property
     def is_filling(self) -> bool:
@@ -315,7 +304,8 @@ class Session:
         self.is_open = False
         self._reader.leave_plain()
         if self._state is SessionState.CLOSED:
-            self._decoder.discard()
+            # RFC 6455 §5.5.1: what comes behind a close frame is discarded, and so is all that follows an error.
+            self._decoder.close()
 
     # --------------------------------------------------------------------------------------------------- writing
 
@@ -348,6 +338,14 @@ class Session:
                 return frame
         self.send_message(message, compress=compress)
         return None
+
+    def set_up(self, outlet: Outlet) -> None:
+        """Let messages go through `outlet.send_message`, as far as it takes them, in place of `message_to_send`.
+
+        But only while `message_to_send` could be called, and with nothing in `data_to_send`. Compressed ones don't go.
+        """
+        if not self.is_compressing:
+            self._writer.set_up(outlet)
 
     def send_fragment(self, data: Message, *, is_final: bool, compress: bool | None = None) -> None:
         """Queue one fragment of a message; the first decides whether that is text or binary (RFC 6455 §5.4).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from trio_websocket._kernel import Buffer, encode_frame, encode_header, encode_message
+from trio_websocket._kernel import Buffer, Outlet, encode_frame, encode_header, encode_message
 from trio_websocket.protocol._deflate_streams import Deflater
 from trio_websocket.protocol._opcodes import Opcode
 
@@ -87,6 +87,11 @@ class FrameWriter:
         if self._random_bytes is None:
             return encode_message(message, _LARGE - 1)
         return encode_message(message, _LARGE - 1, self._random_bytes(4))
+
+    def set_up(self, outlet: Outlet) -> None:
+        """Let `outlet` make frames as this writer does."""
+        outlet.random_bytes = self._random_bytes
+        outlet.max_size = _LARGE - 1
 
     def _encode_compressed(self, deflater: Deflater, message: Message, compress: bool | None) -> bytes | None:
         kind = type(message)

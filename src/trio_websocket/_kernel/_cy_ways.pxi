@@ -1,0 +1,131 @@
+# The short ways between sockets and tasks: a part of `_cy.pyx`, the twin of `_py_ways`.
+
+
+@cython.final
+cdef class Intake:
+    cdef FrameDecoder _decoder
+    cdef bint _is_masked
+    cdef long long _max_size
+    cdef list _receivers
+    cdef object _wake
+    cdef object _take
+
+    def __init__(
+        self,
+        FrameDecoder decoder not None,
+        bint is_masked,
+        long long max_size,
+        list receivers not None,
+        wake,
+        take,
+    ):
+        self._decoder = decoder
+        self._is_masked = is_masked
+        self._max_size = max_size
+        self._receivers = receivers
+        self._wake = wake
+        self._take = take
+
+    def receive_data(self, data):
+        cdef Span span
+        _open(data, &span)
+        try:
+            self._decoder._receive(span.start, span.size)
+        finally:
+            _close(&span)
+        self._hand_over(self._decoder._read_message(self._is_masked, self._max_size))
+
+    def receive_from(self, int fd, buffer):
+        cdef FrameDecoder decoder = self._decoder
+        cdef Py_buffer view
+        cdef Py_ssize_t size, used = 0
+        cdef uint8_t* start
+        message = None
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            start = <uint8_t*> view.buf
+            # The interpreter's lock is kept, as in `Outlet`; so nobody else uses the buffer.
+            size = _read_socket(fd, start, view.len)
+            if size < 0:
+                PyErr_SetFromErrno(OSError)
+            if decoder._start == decoder._end and not decoder.remaining and decoder.is_plain and self._max_size >= 0:
+                message = _message_in(start, size, self._is_masked, <uint64_t> self._max_size, &used)
+            if used < size:
+                decoder._receive(start + used, size - used)
+        finally:
+            PyBuffer_Release(&view)
+        if message is None:
+            message = decoder._read_message(self._is_masked, self._max_size)
+        if size:
+            self._hand_over(message)
+        return size
+
+    cdef int _hand_over(self, message) except -1:
+        cdef list receivers = self._receivers
+        if message is not None and PyList_GET_SIZE(receivers) and receivers[0] is not None:
+            self._wake(receivers.pop(0), message)
+            if self._decoder._start == self._decoder._end:
+                return 0
+            message = None
+        self._take(message)
+        return 0
+
+
+@cython.final
+cdef class Outlet:
+    cdef int _fd
+    cdef list _outgoing
+    cdef object _clock
+    cdef object _owner
+    cdef long long _sent_at
+    cdef public Py_ssize_t max_size
+    cdef public object random_bytes
+
+    def __init__(self, int fd, list outgoing not None, clock, owner):
+        self._fd = fd
+        self._outgoing = outgoing
+        self._clock = clock
+        self._owner = owner
+        self._sent_at = -1
+        self.max_size = -1
+
+    def close(self):
+        self._owner = None
+
+    def send(self, bytes data not None):
+        return self._send(data)
+
+    def send_message(self, message):
+        if self.max_size < 0:
+            return False
+        cdef bytes mask = None if self.random_bytes is None else self.random_bytes(4)
+        cdef bytes frame = _encode_message(message, self.max_size, mask)
+        return frame is not None and self._send(frame)
+
+    cdef bint _send(self, bytes data) except -1:
+        cdef const char* start = PyBytes_AS_STRING(data)
+        cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(data)
+        if self._owner is None:
+            return False
+        cdef long long turns = self._clock.turns
+        if PyList_GET_SIZE(self._outgoing) or self._sent_at == turns:
+            self._owner.collect(data)
+            return True
+        self._sent_at = turns
+        if size > LARGE:
+            with nogil:
+                sent = _write_socket(self._fd, start, size)
+        else:
+            # To let the interpreter's lock go costs more than a socket that does not block takes.
+            sent = _write_socket(self._fd, start, size)
+        if sent < 0:
+            try:
+                PyErr_SetFromErrno(OSError)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._owner.send_failed(error)
+                return True
+        if sent < size:
+            self._owner.keep_rest(data, sent)
+        return True

@@ -1,0 +1,326 @@
+"""The short ways between sockets and tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support import BINARY, MASK, PING, TEXT, frame
+
+# ------------------------------------------------------------------------------------------------- the short way in
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends; neither blocks."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+class In:
+    """An intake of masked messages, and what comes through it."""
+
+    def __init__(self, kernel: Any, *receivers: str | None, max_size: int = 10, room: int = 64) -> None:
+        self.decoder = kernel.FrameDecoder()
+        self.receivers = list(receivers)
+        self.got: list[tuple[str | None, Any]] = []
+        self.buffer = memoryview(bytearray(room))
+        self.intake = kernel.Intake(self.decoder, True, max_size, self.receivers, self.wake, self.take)
+
+    def wake(self, receiver: str, message: str | bytes) -> None:
+        self.got.append((receiver, message))
+
+    def take(self, message: str | bytes | None) -> None:
+        self.got.append((None, message))
+
+    def receive_from(self, sock: socket.socket, wire: bytes) -> None:
+        """Receive `wire` from a socket, and see that nothing else came."""
+        assert self.intake.receive_from(sock.fileno(), self.buffer) == len(wire)
+        # What is kept was copied.
+        self.buffer[:] = bytes(len(self.buffer))
+
+
+@pytest.fixture(params=["data", "socket"])
+def give(request: pytest.FixtureRequest, sockets: Any) -> Callable[[In, bytes], None]:
+    """Both ways to give bytes to an intake."""
+    ours, theirs = sockets
+
+    def give(way: In, wire: bytes) -> None:
+        if request.param == "data":
+            way.intake.receive_data(wire)
+        else:
+            theirs.send(wire)
+            way.receive_from(ours, wire)
+
+    return give
+
+
+Give = Callable[[In, bytes], None]
+
+
+def test_message_goes_to_who_has_waited_longest(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first", "second", "third", "fourth")
+    for message in "gr\xfcn", "one", "":
+        give(way, frame(TEXT, message.encode(), mask=MASK))
+    give(way, frame(BINARY, b"two", mask=MASK))
+    assert way.got == [("first", "gr\xfcn"), ("second", "one"), ("third", ""), ("fourth", b"two")]
+    assert (way.receivers, way.decoder.unread) == ([], 0)
+
+
+@pytest.mark.parametrize("receivers", [[], [None], [None, "second"]])
+def test_message_for_which_nobody_can_be_woken_is_left(
+    kernel: Any, give: Give, receivers: list[str | None]
+) -> None:
+    way = In(kernel, *receivers)
+    give(way, frame(TEXT, b"one", mask=MASK))
+    assert (way.got, way.receivers, way.decoder.unread) == ([(None, "one")], receivers, 0)
+
+
+@pytest.mark.parametrize("receivers", [[], ["first"], ["first", "second"]])
+def test_what_comes_behind_a_message_is_told(kernel: Any, give: Give, receivers: list[str]) -> None:
+    way = In(kernel, *receivers)
+    give(way, frame(TEXT, b"one", mask=MASK) + frame(TEXT, b"two", mask=MASK))
+    first = [("first", "one"), (None, None)] if receivers else [(None, "one")]
+    assert (way.got, way.receivers) == (first, receivers[1:])
+    assert way.decoder.read_message(True, 10) == "two"
+
+
+@pytest.mark.parametrize(
+    ("wire", "max_size"),
+    [
+        pytest.param(frame(PING, b"p", mask=MASK), 10, id="ping"),
+        pytest.param(frame(TEXT, b"x"), 10, id="unmasked"),
+        pytest.param(frame(TEXT, b"\xff", mask=MASK), 10, id="no UTF-8"),
+        pytest.param(frame(BINARY, b"12", mask=MASK), 1, id="too large"),
+        pytest.param(frame(BINARY, b"12", mask=MASK), -1, id="none wanted"),
+        pytest.param(frame(BINARY, b"12", mask=MASK)[:-1], 10, id="not whole"),
+        pytest.param(b"\x81", 10, id="half a header"),
+    ],
+)
+def test_what_is_no_message_is_kept_and_told(kernel: Any, give: Give, wire: bytes, max_size: int) -> None:
+    way = In(kernel, "first", max_size=max_size)
+    give(way, wire)
+    assert (way.got, way.receivers, way.decoder.unread) == ([(None, None)], ["first"], len(wire))
+    expected = kernel.FrameDecoder()
+    expected.receive_data(wire)
+    assert way.decoder.read_header() == expected.read_header()
+    assert way.decoder.read_part() == expected.read_part()
+
+
+def test_message_behind_what_is_unread_does_not_overtake_it(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first")
+    way.decoder.receive_data(frame(PING, b"p", mask=MASK))
+    give(way, frame(TEXT, b"x", mask=MASK))
+    assert way.got == [(None, None)]
+    assert way.decoder.read_header().opcode == PING
+    assert way.decoder.read_part() == b"p"
+    assert way.decoder.read_message(True, 10) == "x"
+
+
+def test_rest_of_a_message_goes_the_short_way(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first")
+    wire = frame(TEXT, b"abc", mask=MASK)
+    for part in wire[:1], wire[1:7], wire[7:]:
+        give(way, part)
+    assert way.got == [(None, None), (None, None), ("first", "abc")]
+
+
+def test_payload_that_was_begun_goes_on(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first")
+    wire = frame(BINARY, b"12345", mask=MASK)
+    way.decoder.receive_data(wire[:8])
+    assert way.decoder.read_header().length == 5
+    assert way.decoder.read_part() == b"12"
+    give(way, wire[8:] + frame(TEXT, b"x", mask=MASK))
+    assert way.got == [(None, None)]
+    assert way.decoder.read_part() == b"345"
+    assert way.decoder.read_message(True, 10) == "x"
+
+
+def test_nothing_goes_the_short_way_while_somebody_takes_frames_apart(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first")
+    way.decoder.is_plain = False
+    give(way, frame(TEXT, b"x", mask=MASK))
+    assert (way.got, way.decoder.unread) == ([(None, None)], 7)
+    way.decoder.close()
+    give(way, frame(TEXT, b"x", mask=MASK))
+    assert way.decoder.unread == 0
+
+
+def test_what_a_socket_has_is_received_up_to_the_size_of_the_buffer(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", "second", "third", max_size=16, room=9)
+    theirs.send(frame(TEXT, b"one", mask=MASK) + frame(BINARY, b"two", mask=MASK))
+    theirs.send(frame(BINARY, b"sixteen bytes...", mask=MASK))
+    sizes = [way.intake.receive_from(ours.fileno(), way.buffer) for _ in range(5)]
+    assert sizes == [9, 9, 9, 9, 4]
+    assert [message for _, message in way.got] == ["one", b"two", None, None, b"sixteen bytes..."]
+
+
+def test_end_of_a_socket_is_nothing_received(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first")
+    way.decoder.receive_data(frame(TEXT, b"x", mask=MASK)[:-1])
+    theirs.close()
+    way.receive_from(ours, b"")
+    assert (way.got, way.decoder.unread) == ([], 6)
+
+
+def test_socket_that_does_not_receive_is_an_error_of_the_system(kernel: Any, sockets: Any) -> None:
+    way = In(kernel, "first")
+    with pytest.raises(BlockingIOError):
+        way.intake.receive_from(sockets[0].fileno(), way.buffer)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        way.intake.receive_from(-1, way.buffer)
+    assert (way.got, way.decoder.unread) == ([], 0)
+
+
+def test_what_an_intake_calls_may_raise(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first")
+    del way.got
+    for _ in range(2):
+        with pytest.raises(AttributeError, match="got"):
+            give(way, frame(TEXT, b"x", mask=MASK))
+    assert (way.receivers, way.decoder.unread) == ([], 0)
+
+
+# ------------------------------------------------------------------------------------------------ the short way out
+
+
+class Out:
+    """An outlet, what waits, and what is left of what did not go out."""
+
+    def __init__(self, kernel: Any, fd: int, *, max_size: int = 10) -> None:
+        self.turns = 0
+        self.outgoing: list[bytes] = []
+        self.collected: list[bytes] = []
+        self.rest: list[bytes] = []
+        self.error: OSError | None = None
+        self.outlet = kernel.Outlet(fd, self.outgoing, self, self)
+        self.outlet.max_size = max_size
+
+    def collect(self, data: bytes) -> None:
+        self.collected.append(data)
+
+    def keep_rest(self, data: bytes, sent: int) -> None:
+        self.rest.append(data[sent:])
+
+    def send_failed(self, error: OSError) -> None:
+        self.error = error
+
+
+Send = Callable[[Out, bytes], bool]
+
+
+@pytest.fixture(params=["bytes", "message"])
+def send(request: pytest.FixtureRequest) -> Send:
+    """Both ways to send bytes: as they are, and as a message's frame."""
+    return lambda way, data: getattr(way.outlet, "send" if request.param == "bytes" else "send_message")(data)
+
+
+def test_socket_is_sent_a_message_in_a_frame(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno())
+    for message, opcode in ("gr\xfcn", TEXT), (b"", BINARY), (b"x" * 10, BINARY), ("y" * 300, TEXT):
+        assert way.outlet.send_message(message)
+        payload = message if isinstance(message, bytes) else message.encode()
+        assert theirs.recv(1000) == frame(opcode, payload)
+        way.turns += 1
+    way.outlet.random_bytes = {4: MASK}.__getitem__
+    assert way.outlet.send_message("masked")
+    assert theirs.recv(1000) == frame(TEXT, b"masked", mask=MASK)
+    assert way.rest == []
+
+
+def test_socket_is_sent_bytes_as_they_are(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno(), max_size=-1)
+    assert way.outlet.send(b"as they are")
+    assert theirs.recv(100) == b"as they are"
+
+
+@pytest.mark.parametrize("message", [b"x" * 11, bytearray(b"x"), memoryview(b"x"), None])
+def test_other_messages_are_not_taken(kernel: Any, sockets: Any, message: object) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno())
+    assert not way.outlet.send_message(message)
+    way.outlet.max_size = -1
+    assert not way.outlet.send_message("text")
+    with pytest.raises(BlockingIOError):
+        theirs.recv(100)
+
+
+def test_text_without_utf8_is_an_error_and_nothing_has_happened(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno())
+    with pytest.raises(UnicodeEncodeError):
+        way.outlet.send_message("\ud800")
+    assert way.outlet.send_message("x")
+    assert theirs.recv(100) == frame(TEXT, b"x")
+
+
+def test_what_follows_in_a_turn_is_collected(kernel: Any, sockets: Any, send: Send) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno())
+    for turn, data in enumerate([b"1", b"2", b"3", b"4", b"5"]):
+        way.turns = turn // 3
+        assert send(way, data)
+    assert theirs.recv(100).replace(b"\x82\x01", b"") == b"14"
+    assert b"".join(way.collected).replace(b"\x82\x01", b"") == b"235"
+
+
+def test_nothing_overtakes_what_waits(kernel: Any, sockets: Any, send: Send) -> None:
+    way = Out(kernel, sockets[0].fileno())
+    way.outgoing.append(b"first")
+    assert send(way, b"second")
+    assert way.collected[0].endswith(b"second")
+    way.outgoing.clear()
+    assert send(way, b"third")
+    assert len(way.collected) == 1
+
+
+def test_nothing_goes_out_of_a_closed_outlet(kernel: Any, sockets: Any, send: Send) -> None:
+    way = Out(kernel, sockets[0].fileno())
+    way.outlet.close()
+    assert not send(way, b"x")
+
+
+def test_what_a_socket_does_not_take_is_left(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno(), max_size=2**21)
+    data = bytes(range(256)) * 4000
+    assert way.outlet.send_message(data)
+    taken = theirs.recv(2**21)
+    assert 0 < len(taken) < len(data)
+    assert taken + way.rest[0] == frame(BINARY, data)
+
+
+@pytest.mark.parametrize("size", [1, 2**17])
+def test_socket_that_takes_nothing_leaves_everything(kernel: Any, sockets: Any, size: int) -> None:
+    ours, _ = sockets
+    way = Out(kernel, ours.fileno())
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            ours.send(bytes(2**16))
+    assert way.outlet.send(bytes(size))
+    assert (way.rest, way.error) == ([bytes(size)], None)
+
+
+def test_socket_that_does_not_send_is_told(kernel: Any, sockets: Any, send: Send) -> None:
+    ours, theirs = sockets
+    theirs.close()
+    way = Out(kernel, ours.fileno())
+    assert send(way, b"x")
+    assert isinstance(way.error, BrokenPipeError)
+    way = Out(kernel, -1)
+    assert send(way, b"x")
+    assert way.error is not None
+    assert way.error.errno == errno.EBADF
+    assert way.rest == []
