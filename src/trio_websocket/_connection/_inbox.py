@@ -155,7 +155,7 @@ class Inbox:
         self.is_full = not self.has_room(read_ahead=False)
 
     @types.coroutine
-    def wait(self, *, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
+    def wait(self, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
         """Wait for a message, first come, first served. Cancelling is safe: no message is lost.
 
         Args:

@@ -437,7 +437,8 @@ class Link:
         is_server = self.session.role is Role.SERVER
         linger = 0.0 if is_server and self.session.close_received is not None else LINGER
         self.transport.close(timeout=self.options.disconnect_timeout, linger=linger, shutdown=is_server)
-        logger.info("%s: closed, %s", self.name, self.session.close_reason)
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s: closed, %s", self.name, self.session.close_reason)
         self._wake_all()
 
     def _wake_all(self) -> None:

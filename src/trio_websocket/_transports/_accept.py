@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import socket
@@ -48,6 +47,7 @@ async def accept_sockets(
     sock = socket.socket(listener.socket.family, listener.socket.type, listener.socket.proto, fileno=fd)
     # It does not block anyway; but with `socket.setdefaulttimeout`, Python would wait in its place.
     sock.setblocking(False)
+    is_ip = sock.family in {socket.AF_INET, socket.AF_INET6}
     try:
         while True:
             _check_open(listener, fd)
@@ -55,7 +55,7 @@ async def accept_sockets(
             _check_open(listener, fd)
             try:
                 for _ in range(_AT_ONCE):
-                    serve(_accept(sock, receive_size))
+                    serve(_accept(sock, is_ip, receive_size))
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -75,10 +75,14 @@ def _check_open(listener: trio.SocketListener, fd: int) -> None:
         raise trio.ClosedResourceError("the listener was closed")
 
 
-def _accept(listener: socket.socket, receive_size: int | None) -> SocketTransport:
-    sock, _ = listener.accept()
+def _accept(listener: socket.socket, is_ip: bool, receive_size: int | None) -> SocketTransport:
+    sock, remote = listener.accept()
     sock.setblocking(False)
-    # A Unix socket has no such option, and a peer may have gone already.
-    with contextlib.suppress(OSError):
+    if not is_ip:
+        return SocketTransport(sock, receive_size=receive_size)
+    try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
-    return SocketTransport(sock, receive_size=receive_size)
+    except OSError:
+        # The peer may have gone already.
+        pass
+    return SocketTransport(sock, receive_size=receive_size, names=(sock.getsockname()[:2], remote[:2]))

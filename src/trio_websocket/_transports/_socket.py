@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import trio
 
-from trio_websocket._endpoint import Endpoint, endpoint_of_name, names_of_socket
+from trio_websocket._endpoint import Endpoint, Name, endpoint_of_name, names_of_socket
 from trio_websocket._kernel import Outlet
 from trio_websocket._transports._base import Transport, TransportOwner, without_frames
 from trio_websocket._transports._hub import Hub, hub_of_this_run
@@ -50,20 +50,23 @@ class SocketTransport(Transport):
     Args:
         sock: The socket.
         receive_size: Bytes to read at once; None for the library's choice.
+        names: The names of both ends, for who knows them already.
     """
 
     __slots__ = (
         *("_error", "_hub", "_is_alive", "_is_put_off", "_names", "_owner", "_sock", "fd"),
-        *("_buffer", "_has_ended", "_has_hung_up", "_is_in_person", "_is_large", "_is_readable"),
+        *("_buffer", "_has_ended", "_is_in_person", "_is_large", "_is_readable"),
         *("_receive_from", "_receive_size", "_short_read", "is_paused"),
         *("_is_blocked", "_outgoing", "_waiters", "backlog", "outlet"),
         *("_is_closing", "_is_released"),
     )
 
-    def __init__(self, sock: socket.socket, *, receive_size: int | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, *, receive_size: int | None = None, names: tuple[Name, Name] | None = None
+    ) -> None:
         self.fd: int = sock.fileno()
         self._sock = sock
-        self._names = names_of_socket(sock)
+        self._names = names or names_of_socket(sock)
         self._hub: Hub | None = None
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
@@ -73,11 +76,10 @@ class SocketTransport(Transport):
         self._receive_from: Callable[[int, memoryview], int] | None = None
         self._buffer: memoryview = _NO_BUFFER
         self._is_large = False  # what was read last: the rest of a large message may follow
-        self._short_read = 0  # a read of fewer bytes needs no second look
+        self._short_read = 0  # a read of fewer bytes needs no second look; 0 when the poller has seen the end
         self._is_readable = False  # as far as we know
         self.is_paused: bool = False
         self._is_in_person = False  # a task waits for the socket itself
-        self._has_hung_up = False  # the poller has seen the end
         self._has_ended = False  # so have we
         # Writing.
         self._outgoing: list[bytes | memoryview] = []
@@ -124,7 +126,6 @@ class SocketTransport(Transport):
     def serve(self, events: int) -> None:
         """Read or write, as the poller has it."""
         if events & HANG_UP:
-            self._has_hung_up = True
             self._short_read = 0
         if events & WRITABLE:
             if self._is_blocked:
@@ -182,16 +183,18 @@ class SocketTransport(Transport):
             self._fail(error)
         else:
             self._is_alive = True
-            # A short read has emptied the socket; only an end could lie behind it.
-            self._is_readable = not 0 < size < self._short_read
-            if self._is_readable:
+            if size < self._short_read and size:
+                # It has emptied the socket; only an end could lie behind it.
+                self._is_readable = False
+            else:
                 self._read_on(size)
 
     def _read_on(self, size: int) -> None:
+        self._is_readable = True
         self._is_large = size >= _LARGE_READ
         if not size:
             self._end_reading()
-        elif size == len(self._buffer) or self._has_hung_up:
+        elif size == len(self._buffer) or not self._short_read:
             self._put_off()
         else:
             self._is_readable = False
@@ -366,7 +369,7 @@ class SocketTransport(Transport):
         if self._outgoing or (linger and not self._has_ended):
             self._spawn_close(timeout, linger, shutdown)
         else:
-            self._release()
+            self.abort()
 
     def _set_closing(self) -> None:
         self._is_closing = True
@@ -390,10 +393,7 @@ class SocketTransport(Transport):
             # The peer has gone.
             pass
         finally:
-            self._release()
-
-    def abort(self) -> None:
-        self._release()
+            self.abort()
 
     def send_failed(self, error: OSError) -> None:
         # The peer may have said why.
@@ -415,7 +415,7 @@ class SocketTransport(Transport):
             # A bug of ours; to call it a lost connection would hide it.
             logger.error("the connection to %s failed", self.remote, exc_info=error)
             self._error = error
-        self._release()
+        self.abort()
 
     def _note(self, error: OSError) -> None:
         # Once closing began, an error is no news.
@@ -424,7 +424,7 @@ class SocketTransport(Transport):
             self._error = trio.BrokenResourceError(str(error))
             self._error.__cause__ = without_frames(error)
 
-    def _release(self) -> None:
+    def abort(self) -> None:
         if self._is_released:
             return
         self._is_released = True

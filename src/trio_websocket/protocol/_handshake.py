@@ -70,6 +70,8 @@ _RESERVED = frozenset(
     }
 )
 _NOT_IN_EVENT = frozenset({b"host", b"sec-websocket-extensions", b"sec-websocket-protocol"})
+# What each 101 response begins with.
+_SWITCHED = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"))
 
 _ERROR_HEADERS = {
     # RFC 9110 §15.5.6: the origin server MUST generate an Allow header field in a 405 response.
@@ -167,16 +169,12 @@ def response_headers(
         TypeError: An argument is of another type.
         ValueError: A header is malformed or is one that the handshake sets itself.
     """
-    headers = [
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
-        (b"Sec-WebSocket-Accept", accept_value(key)),
-    ]
+    headers = [*_SWITCHED, (b"Sec-WebSocket-Accept", accept_value(key))]
     if subprotocol is not None:
         headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
     if extension is not None:
         headers.append((b"Sec-WebSocket-Extensions", extension))
-    return headers + build_headers(extra_headers, _RESERVED)
+    return headers + build_headers(extra_headers, _RESERVED) if extra_headers else headers
 
 
 def check_request(method: bytes, target: bytes, http_version: bytes, headers: Headers) -> OpeningRequest:

@@ -60,12 +60,12 @@ def shown(value: bytes | bytearray | str, limit: int = 60) -> str:
 
 def values_by_name(headers: Headers) -> dict[bytes, list[bytes]]:
     """Give the values of each lower-case name, in their order."""
-    values: dict[bytes, list[bytes]] = {}
-    for name, value in headers:
-        if name in values:
-            values[name].append(value)
-        else:
-            values[name] = [value]
+    values = {name: [value] for name, value in headers}
+    if len(values) < len(headers):
+        # Seldom, so it may begin anew.
+        values.clear()
+        for name, value in headers:
+            values.setdefault(name, []).append(value)
     return values
 
 
