@@ -31,8 +31,10 @@ __all__ = ["Hub", "HubSocket", "hub_of_this_run"]
 # What one socket may read in one turn, so that a flood on one does not starve the others.
 _BUFFER_SIZE = 65536
 
-# It gets busy when so many sockets are served at once, and is quiet again after so many polls in a row with fewer.
+# It gets busy when so many sockets are served at once, looks again in so many turns before it waits, and is quiet again after
+# so many polls in a row with fewer.
 _BUSY = 3
+_LOOKS = 2
 _QUIET_POLLS = 8
 
 # Sockets that may be waited for in person.
@@ -188,18 +190,21 @@ class Hub:
 
     async def _poll(self) -> None:
         poller = self._poller
-        is_busy = False
+        looks = 0
         try:
             with self._poll_scope:
                 while True:
-                    if is_busy:
-                        # To look again in the next turn is cheaper than to wait.
+                    if looks:
+                        # To look again in the next turn is cheaper than to wait. What comes next may not be there yet: as
+                        # often as not, Trio runs us before those whom we have woken.
+                        looks -= 1
                         await trio.lowlevel.checkpoint()
                     else:
                         await trio.lowlevel.wait_readable(poller.fileno())
                     told = poller.poll()
                     self._serve(told)
-                    is_busy = len(told) >= _BUSY
+                    if len(told) >= _BUSY:
+                        looks = _LOOKS
         finally:
             self._end()
             trio.lowlevel.notify_closing(poller.fileno())
