@@ -67,13 +67,19 @@ async def break_a_rule(peer: RawPeer) -> None:
     await peer.read_frame()
 
 
+async def break_the_text(peer: RawPeer) -> None:
+    """Send a text that is no UTF-8."""
+    await peer.send_frame(TEXT, b"\xff")
+    await peer.read_frame()
+
+
 async def break_off(peer: RawPeer) -> None:
     """Leave in the middle of a message."""
     await peer.stream.send_all(frame(TEXT, b"hello", mask=MASK)[:-2])
 
 
 Peer = Callable[[RawPeer], Awaitable[None]]
-PEERS: list[Peer] = [leave, drop, close, break_a_rule, break_off]
+PEERS: list[Peer] = [leave, drop, close, break_a_rule, break_the_text, break_off]
 
 
 async def receive(request: WebSocketRequest) -> None:
@@ -117,12 +123,15 @@ async def test_a_client_that_has_gone_leaves_a_server_no_garbage(peer: Peer, han
             await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_a_bad_request_leaves_no_garbage() -> None:
+@pytest.mark.parametrize(
+    "request_head", [request_head().replace(b"13", b"12"), b"GET / HTTP/1.1\r\nA B: x\r\n\r\n"]
+)
+async def test_a_bad_request_leaves_no_garbage(request_head: bytes) -> None:
     with leaving_no_garbage():
         async with serving(receive) as server:
             stream = await trio.open_tcp_stream(HOST, server.port)
-            await stream.send_all(request_head().replace(b"13", b"12"))
-            assert (await RawPeer(stream, is_client=True).read_to_end()).startswith(b"HTTP/1.1 426")
+            await stream.send_all(request_head)
+            assert (await RawPeer(stream, is_client=True).read_to_end()).startswith(b"HTTP/1.1 4")
             await stream.aclose()
             await trio.testing.wait_all_tasks_blocked()
 

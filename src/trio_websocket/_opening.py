@@ -115,7 +115,9 @@ class _Opening(Generic[_Handshake]):
     def _fail(self, error: RemoteProtocolError) -> NoReturn:
         """Raise what a caller sees of a handshake that went wrong."""
         # The handshake keeps it, and its traceback leads back to the handshake: a cycle would be the garbage collector's.
-        error.__traceback__ = None
+        error.__traceback__ = error.__context__ = None
+        if error.__cause__ is not None:
+            error.__cause__.__traceback__ = None
         if self._error is None:
             raise HandshakeError(str(error)) from error
         # Trio wraps what its streams fail with.

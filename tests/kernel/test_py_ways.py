@@ -149,9 +149,13 @@ def test_nothing_goes_the_short_way_while_somebody_takes_frames_apart(kernel: An
     way.decoder.is_plain = False
     give(way, frame(TEXT, b"x", mask=MASK))
     assert (way.got, way.decoder.unread) == ([(None, None)], 7)
+
+
+def test_nothing_comes_out_of_a_closed_decoder(kernel: Any, give: Give) -> None:
+    way = In(kernel, "first")
     way.decoder.close()
     give(way, frame(TEXT, b"x", mask=MASK))
-    assert way.decoder.unread == 0
+    assert (way.got, way.decoder.unread) == ([(None, None)], 0)
 
 
 def test_what_a_socket_has_is_received_up_to_the_size_of_the_buffer(kernel: Any, sockets: Any) -> None:
@@ -171,6 +175,9 @@ def test_end_of_a_socket_is_nothing_received(kernel: Any, sockets: Any) -> None:
     theirs.close()
     way.receive_from(ours, b"")
     assert (way.got, way.decoder.unread) == ([], 6)
+    way.decoder.receive_data(frame(TEXT, b"x", mask=MASK)[-1:])
+    way.receive_from(ours, b"")
+    assert (way.got, way.decoder.unread) == ([], 7)
 
 
 def test_socket_that_does_not_receive_is_an_error_of_the_system(kernel: Any, sockets: Any) -> None:

@@ -62,10 +62,12 @@ class FailingSocket(socket.socket):
         return super().accept()
 
 
-async def accept_with(monkeypatch: pytest.MonkeyPatch, *failures: OSError) -> Accepted:
+async def accept_with(
+    monkeypatch: pytest.MonkeyPatch, *failures: OSError, listening: type[socket.socket] = FailingSocket
+) -> Accepted:
     """Accept one connection after these failures."""
     FailingSocket.failures = list(failures)
-    monkeypatch.setattr(socket, "socket", FailingSocket)
+    monkeypatch.setattr(socket, "socket", listening)
     accepted = Accepted()
     async with await listen() as listener, trio.open_nursery() as nursery:
         nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
@@ -99,6 +101,25 @@ async def test_connection_that_has_gone_is_passed_over(
     accepted = await accept_with(monkeypatch, OSError(errno.ECONNABORTED, "gone"))
     assert len(accepted.transports) == 1
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+async def test_peer_that_has_gone_and_took_its_name_along_is_no_reason_to_stop(
+    monkeypatch: pytest.MonkeyPatch, is_named: bool
+) -> None:
+    class Gone(socket.socket):
+        """As macOS gives it: without an address, or without options."""
+
+        def accept(self) -> tuple[socket.socket, object]:
+            sock, remote = super().accept()
+            return sock, remote if is_named else None
+
+        def setsockopt(self, *what: object) -> None:
+            if is_named and what[1] == socket.TCP_NODELAY:
+                raise OSError(errno.EINVAL, "gone")
+
+    accepted = await accept_with(monkeypatch, listening=Gone)
+    assert len(accepted.transports) == 1
 
 
 async def test_exhausted_machine_is_given_time(

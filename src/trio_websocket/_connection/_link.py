@@ -253,8 +253,8 @@ class Link:
                 return
         except RemoteProtocolError as error:
             logger.debug("%s: %s", self.name, error)
-            # The session keeps it, and its traceback leads back to the session.
-            error.__traceback__ = None
+            # The session keeps it, and its traceback leads back to the session; so does that of what it was made of.
+            error.__traceback__ = error.__context__ = None
         if self.session.state is SessionState.CLOSED:
             self._end()
         else:

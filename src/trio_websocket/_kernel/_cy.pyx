@@ -436,6 +436,7 @@ cdef class FrameDecoder:
 
     def close(self):
         self._is_closed = True
+        self.is_plain = False
         self._release()
         Py_CLEAR(self._payload)
         self.remaining = 0

@@ -10,7 +10,7 @@ cdef class Intake:
     cdef object _wake
     cdef object _take
 
-    def __init__(
+    def __cinit__(
         self,
         FrameDecoder decoder not None,
         bint is_masked,
@@ -48,6 +48,8 @@ cdef class Intake:
             size = _read_socket(fd, start, view.len)
             if size < 0:
                 PyErr_SetFromErrno(OSError)
+            if not size:
+                return 0
             if decoder._start == decoder._end and not decoder.remaining and decoder.is_plain and self._max_size >= 0:
                 message = _message_in(start, size, self._is_masked, <uint64_t> self._max_size, &used)
             if used < size:
@@ -56,8 +58,7 @@ cdef class Intake:
             PyBuffer_Release(&view)
         if message is None:
             message = decoder._read_message(self._is_masked, self._max_size)
-        if size:
-            self._hand_over(message)
+        self._hand_over(message)
         return size
 
     cdef int _hand_over(self, message) except -1:
@@ -81,7 +82,7 @@ cdef class Outlet:
     cdef public Py_ssize_t max_size
     cdef public object random_bytes
 
-    def __init__(self, int fd, list outgoing not None, clock, owner):
+    def __cinit__(self, int fd, list outgoing not None, clock, owner):
         self._fd = fd
         self._outgoing = outgoing
         self._clock = clock

@@ -228,6 +228,7 @@ class FrameDecoder:
     def close(self) -> None:
         """Forget all that was received and not read, with the frame that was begun, and take nothing in any more."""
         self._is_closed = True
+        self.is_plain = False
         self._buffer.clear()
         self._position = 0
         self._payload = None

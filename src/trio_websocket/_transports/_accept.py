@@ -78,11 +78,13 @@ def _check_open(listener: trio.SocketListener, fd: int) -> None:
 def _accept(listener: socket.socket, is_ip: bool, receive_size: int | None) -> SocketTransport:
     sock, remote = listener.accept()
     sock.setblocking(False)
-    if not is_ip:
-        return SocketTransport(sock, receive_size=receive_size)
+    names = None
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        if is_ip:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+            # macOS gives no address of a peer that has gone already.
+            names = (sock.getsockname()[:2], remote[:2]) if remote else None
     except OSError:
-        # The peer may have gone already.
+        # So has this one.
         pass
-    return SocketTransport(sock, receive_size=receive_size, names=(sock.getsockname()[:2], remote[:2]))
+    return SocketTransport(sock, receive_size=receive_size, names=names)
