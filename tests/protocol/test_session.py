@@ -486,6 +486,13 @@ def test_whole_message_in_one_frame_needs_no_event(session: Session) -> None:
     assert [session.next_message() for _ in range(3)] == ["one", b"\xff", None]
 
 
+def test_compressed_message_in_one_frame_needs_no_event(role: Role) -> None:
+    session = Session(role, compression=PerMessageDeflate())
+    # RFC 7692 §7.2.3.1: "Hello", compressed.
+    session.receive_data(from_peer(role, TEXT, bytes.fromhex("f248cdc9c90700"), rsv=4))
+    assert [session.next_message(), session.next_message()] == ["Hello", None]
+
+
 def test_everything_else_is_left_to_next_event(session: Session) -> None:
     session.receive_data(from_peer(session.role, PING, b"p"))
     assert session.next_message() is None

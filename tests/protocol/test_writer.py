@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import array
 import itertools
+import os
 import random
 import zlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from core_support import split_frames
 from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Frame, frame
 
+from trio_websocket._kernel import Outlet
 from trio_websocket.protocol import PerMessageDeflate, Role
 from trio_websocket.protocol._deflate_streams import Deflater
 from trio_websocket.protocol._opcodes import Opcode
@@ -65,6 +68,19 @@ def test_what_is_not_small_or_not_bytes_is_to_be_queued(writer: FrameWriter, mes
 def test_nothing_goes_out_alone_before_what_is_queued(writer: FrameWriter) -> None:
     writer.write(Opcode.PING, b"")
     assert writer.encode_alone("text") is None
+
+
+def test_outlet_makes_frames_as_the_writer_does() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):
+        for random_bytes in None, lambda size: MASK[:size]:
+            writer = FrameWriter(random_bytes)
+            outlet = Outlet(writing, [], SimpleNamespace(turns=0), SimpleNamespace())
+            writer.set_up(outlet)
+            assert outlet.send_message("Hello")
+            assert pipe.read(100) == writer.encode_alone("Hello")
+            # Large ones go beside their headers.
+            assert not outlet.send_message(bytes(2**14))
 
 
 def test_large_payload_without_a_mask_is_not_copied(writer: FrameWriter) -> None:
