@@ -124,7 +124,8 @@ def main() -> int:
     check_watch(env)
     arguments = sys.argv[1:] or [*TESTS, *map(str, sorted(ROOT.glob("tests/test_*.py")))]
     # A report is the last thing that a process writes: pytest must not have caught it.
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--capture=sys", *arguments]
+    options = ["-p", "no:cacheprovider", "--capture=sys", "--numprocesses=auto"]
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
     return subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
 
 
