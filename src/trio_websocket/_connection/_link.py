@@ -63,22 +63,9 @@ class Link:
     """
 
     __slots__ = (
-        "_cause",
-        "_is_at_eof",
-        "_is_backed_up",
-        "_is_ending",
-        "_is_holding_pongs",
-        "_is_pull_due",
-        "_outlet",
-        "inbox",
-        "latency",
-        "lost",
-        "name",
-        "options",
-        "pings",
-        "senders",
-        "session",
-        "transport",
+        *("_cause", "_intake", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs"),
+        *("_is_pull_due", "_outlet", "inbox", "latency", "lost", "name", "options", "pings", "senders"),
+        *("session", "transport"),
     )
 
     def __init__(self, transport: Transport, session: Session, options: ConnectionOptions) -> None:
@@ -94,6 +81,7 @@ class Link:
             session.set_up(self._outlet)
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
+        self._intake = session.make_intake(self.inbox.receivers, wake, self._take_in)
         self._is_at_eof = False
         self._is_backed_up = False  # the inbox is full
         self._is_pull_due = False  # the budget was spent
@@ -199,13 +187,15 @@ class Link:
     @property
     def receive_from(self) -> Callable[[int, memoryview], int]:
         """In place of `data_received`: takes in what a socket has."""
-        return self.session.make_intake(self.inbox.receivers, wake, self._take_in).receive_from
+        return self._intake.receive_from
 
     def data_received(self, data: Buffer) -> None:
         """Take in bytes from the peer."""
-        self.session.receive_data(data)
-        # What is nearly always the case: the one message that came is the one that somebody waits for.
-        self._take_in(self.session.next_message() if self.inbox.receivers else None)
+        if self.inbox.receivers:
+            self._intake.receive_data(data)
+        else:
+            self.session.receive_data(data)
+            self.pull()
 
     def _take_in(self, message: str | bytes | None) -> None:
         """Take in what follows, behind the message that has come first."""
@@ -232,6 +222,7 @@ class Link:
         if self.options.heartbeat is not None:
             end_heartbeat(self)
         self._take_end()
+        del self._intake  # which knows us
         self.lost.set()
 
     def _take_end(self) -> None:
