@@ -85,6 +85,6 @@ def _accept(listener: socket.socket, is_ip: bool, receive_size: int | None) -> S
             # macOS gives no address of a peer that has gone already.
             names = (sock.getsockname()[:2], remote[:2]) if remote else None
     except OSError:
-        # So has this one.
+        # This peer has.
         pass
     return SocketTransport(sock, receive_size=receive_size, names=names)
