@@ -7,6 +7,10 @@ Theory of operation
     off until the scheduler turns: to send what was written in pieces, to read on where one turn's share was not enough, to
     tell of a connection that was lost.
 
+    While many sockets are busy, the first task only keeps the run from sleeping, and the poller is asked when Trio has looked
+    for what came in, by an instrument: so those whom that wakes run in the same turn, and all have answered before the next
+    look. The task itself would run somewhere among them.
+
     The hub begins with the first socket of a run and ends with the last. What goes wrong with one socket ends that socket;
     the hub never sees it.
 
@@ -64,6 +68,16 @@ class HubSocket(Protocol):
         """Close; the run is over."""
 
 
+class _AfterWaiting(trio.abc.Instrument):
+    """Calls after the run has waited for what is outside of it, or looked."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+    def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's
+        self._call()
+
+
 class _BeforeWaiting(trio.abc.Instrument):
     """Calls before the run waits for what is outside of it."""
 
@@ -91,6 +105,7 @@ class Hub:
         self._sockets: dict[int, HubSocket] = {}
         self._is_serving = False
         self._is_ending = False
+        self._looks_left = 0
         self._poll_scope = trio.CancelScope()
         # What was put off.
         self._put_off: list[HubSocket] = []
@@ -190,25 +205,34 @@ class Hub:
 
     async def _poll(self) -> None:
         poller = self._poller
-        looks = 0
         try:
             with self._poll_scope:
                 while True:
-                    if looks:
-                        # To look again in the next turn is cheaper than to wait. What comes next may not be there yet: as
-                        # often as not, Trio runs us before those whom we have woken.
-                        looks -= 1
-                        await trio.lowlevel.checkpoint()
-                    else:
-                        await trio.lowlevel.wait_readable(poller.fileno())
-                    told = poller.poll()
-                    self._serve(told)
-                    if len(told) >= _BUSY:
-                        looks = _LOOKS
+                    await trio.lowlevel.wait_readable(poller.fileno())
+                    self._look()
+                    if self._looks_left:
+                        await self._keep_looking()
         finally:
             self._end()
             trio.lowlevel.notify_closing(poller.fileno())
             poller.close()
+
+    async def _keep_looking(self) -> None:
+        """Have the poller asked in every turn, as long as many sockets are busy: to wait for it costs more."""
+        after_waiting = _AfterWaiting(self._look)
+        trio.lowlevel.add_instrument(after_waiting)
+        try:
+            while self._looks_left:
+                self._looks_left -= 1
+                await trio.lowlevel.checkpoint()
+        finally:
+            trio.lowlevel.remove_instrument(after_waiting)
+
+    def _look(self) -> None:
+        told = self._poller.poll()
+        self._serve(told)
+        if len(told) >= _BUSY:
+            self._looks_left = _LOOKS
 
     def _serve(self, told: list[tuple[int, int]]) -> None:
         """Serve each socket that the poller tells of."""
