@@ -568,3 +568,23 @@ async def test_one_who_waits_in_person_waits_on_when_the_hub_gets_busy() -> None
         assert owner.data == b"x"
         # But not again.
         assert not transport.can_read_in_person()
+
+
+async def test_busy_hub_looks_before_the_tasks_run() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(over_socket()) for _ in range(3)]
+        hub = hub_of_this_run()
+        await settle()
+        for rounds in range(20):
+            for _, _, theirs in opened:
+                theirs.send(b"x")
+            await trio.lowlevel.checkpoint()
+            while not rounds and hub.is_quiet:
+                await trio.lowlevel.checkpoint()
+            assert [len(owner.data) for _, owner, _ in opened] == [rounds + 1] * 3
+        # Quiet again, it leaves the run alone.
+        await settle()
+        turns = hub.turns
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        assert hub.turns == turns
