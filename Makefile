@@ -11,7 +11,7 @@ unexport PYTEST_ADDOPTS PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 SOURCES := src tests examples tools conformance benchmarks fuzz
 # The compiled kernel lies among the sources, and is built anew when one of these changes.
-KERNEL := setup.py src/trio_websocket/_kernel/_cy.pyx src/trio_websocket/_kernel/_cy_ways.pxi
+KERNEL := setup.py src/trio_websocket/_kernel/_cy.pyx $(wildcard src/trio_websocket/_kernel/_cy_*.pxi)
 
 .PHONY: help demo test install lint format types docs tests covered-alone package node conformance sanitize fuzz bench bench-kernel changelog pins clean
 .DEFAULT_GOAL := help

@@ -90,7 +90,9 @@ class Run:
 
 def check(data: bytes) -> None:
     """The target."""
-    _, steps, wire = split(data)
+    start, steps, wire = split(data)
+    fields = [outcome(kernel.read_fields, wire, start) for kernel in (PLAIN, COMPILED)]
+    assert fields[0] == fields[1], (wire, start, fields)
     runs = Run(PLAIN, wire), Run(COMPILED, wire)
     for step in steps:
         check_step(runs, step)

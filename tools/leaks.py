@@ -133,6 +133,13 @@ def write(kernel: ModuleType) -> None:
             call()
 
 
+def read_heads(kernel: ModuleType) -> None:
+    """Header fields, right and wrong: no frames."""
+    lines = b"Upgrade: websocket\r\nHost: h\r\nX-A: b\r\n"
+    for end in (b"\r\n", b"", b"no colon\r\n\r\n", b"A: \0\r\n\r\n"):
+        kernel.read_fields(lines + end, 0)
+
+
 class Ends:
     """What both short ways belong to; what they tell it comes to nothing."""
 
@@ -175,6 +182,7 @@ def play(kernel: ModuleType, frames: int) -> int:
         for number in range(rounds):
             read_small(kernel)
             write(kernel)
+            read_heads(kernel)
             go_short_ways(kernel, sockets)
             # Large frames are slow: one round in a hundred.
             if number % 100 == 0:

@@ -212,6 +212,23 @@ def test_the_twins_mask_the_same(plain: Any, compiled: Any, data: bytes, mask: b
     assert outcome(compiled.apply_mask, data, mask, offset) == outcome(plain.apply_mask, data, mask, offset)
 
 
+LINES = st.one_of(
+    st.sampled_from([b"Host: h\r\n", b"UPGRADE: websocket\r\n", b"a:\r\n", b"\r\n", b"\n", b" b\r\n"]),
+    st.text("aZ-:\t \r\n\x00\x7f\xff(", max_size=8).map(lambda text: text.encode("latin-1") + b"\r\n"),
+    st.binary(max_size=6),
+)
+
+
+@given(
+    lines=st.lists(LINES, max_size=5), start=st.integers(0, 12), end=st.sampled_from([b"\r\n", b"\n", b""])
+)
+def test_the_twins_read_the_same_fields(
+    plain: Any, compiled: Any, lines: list[bytes], start: int, end: bytes
+) -> None:
+    head = b"".join(lines) + end
+    assert outcome(compiled.read_fields, head, start) == outcome(plain.read_fields, head, start)
+
+
 def test_the_twins_share_the_type_of_headers(plain: Any, compiled: Any) -> None:
     assert compiled.FrameHeader is plain.FrameHeader
     assert compiled.Buffer is plain.Buffer

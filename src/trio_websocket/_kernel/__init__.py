@@ -24,6 +24,7 @@ __all__ = [
     "encode_frame",
     "encode_header",
     "encode_message",
+    "read_fields",
 ]
 
 
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         encode_frame,
         encode_header,
         encode_message,
+        read_fields,
     )
 else:
     Buffer = _twin.Buffer
@@ -70,3 +72,4 @@ else:
     encode_frame = _twin.encode_frame
     encode_header = _twin.encode_header
     encode_message = _twin.encode_message
+    read_fields = _twin.read_fields

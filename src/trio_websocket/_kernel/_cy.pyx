@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""The loops over bytes, compiled: the twin of `_py_frames` and `_py_ways`, which are its specification and have its
-documentation.
+"""The loops over bytes, compiled: the twin of `_py_frames`, `_py_ways` and `_py_fields`, which are its specification
+and have its documentation.
 
 Names, results and errors are the same, and the same tests hold both. What differs is where bytes lie. A decoder has a
 small buffer inside of itself, enough for short messages, and takes memory from the heap only while it holds more: an
@@ -35,6 +35,8 @@ from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy, memmove
 
+from trio_websocket._kernel._py_fields import COMMON_FIELDS as _COMMON_FIELDS
+from trio_websocket._kernel._py_fields import COMMON_NAMES as _COMMON_NAMES
 from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 
 cdef extern from *:
@@ -72,6 +74,7 @@ __all__ = [
     "encode_frame",
     "encode_header",
     "encode_message",
+    "read_fields",
 ]
 
 cdef enum:
@@ -84,6 +87,8 @@ cdef enum:
     MAX_HEADER = 14
 
 cdef object _new_tuple = tuple.__new__
+cdef dict COMMON_NAMES = _COMMON_NAMES
+cdef dict COMMON_FIELDS = _COMMON_FIELDS
 
 
 # ------------------------------------------------------------------------------------------------------------ masking
@@ -646,3 +651,4 @@ cdef inline object _decode(uint8_t* data, Py_ssize_t size, uint64_t key):
 
 
 include "_cy_ways.pxi"
+include "_cy_fields.pxi"

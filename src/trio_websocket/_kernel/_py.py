@@ -1,5 +1,6 @@
 """The plain twin: all of the kernel in plain Python, as the specification of the compiled one."""
 
+from trio_websocket._kernel._py_fields import read_fields
 from trio_websocket._kernel._py_frames import (
     Buffer,
     FrameDecoder,
@@ -21,4 +22,5 @@ __all__ = [
     "encode_frame",
     "encode_header",
     "encode_message",
+    "read_fields",
 ]

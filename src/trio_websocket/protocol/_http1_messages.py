@@ -1,9 +1,9 @@
 """HTTP/1.1 messages, as far as an opening handshake needs them (RFC 9112): put together, and taken apart.
 
-A head of the form that nearly every peer sends is taken apart by one expression, any other by h11. The expression
-takes less than h11 does, and tests hold that it reads it the same; so h11 says what is right, and why something is
-wrong, and a usual handshake does not pay the 50 µs that h11 takes. (httptools, which is compiled, takes 5, as the
-expression does; but it takes requests without a Host or with two, and refuses methods that are well-formed.)
+A head of the form that nearly every peer sends is taken apart by the kernel, any other by h11. The kernel takes less
+than h11 does, and tests hold that it reads it the same; so h11 says what is right, and why something is wrong, and a
+usual handshake does not pay the 50 µs that h11 takes. (httptools, which is compiled, takes 5, and the kernel 2; but
+httptools takes requests without a Host or with two, and refuses methods that are well-formed.)
 
 h11 is used here and nowhere else, for heads and for a rejection's body; none of its types or errors leaves this
 module.
@@ -18,40 +18,16 @@ from collections.abc import Iterable
 import h11
 
 from trio_websocket._exceptions import RemoteProtocolError
+from trio_websocket._kernel import read_fields
 from trio_websocket.protocol._events import Headers
-from trio_websocket.protocol._headers import TOKEN, HeaderInput, build_headers, shown
+from trio_websocket.protocol._headers import HeaderInput, build_headers, shown
 
 __all__ = ["ResponseParser", "final_response", "get_request", "parse_request", "switching_response"]
 
 _MAX_HEADERS = 128
-# RFC 9112 §3, §4 and §5, without what is optional or obsolete: no line ends with a bare LF, none is folded, no value
-# has a control character.
+# RFC 9112 §3 and §4, without what is optional or obsolete.
 _REQUEST_LINE = re.compile(rb"GET ([\x21-\x7e]+) HTTP/1\.1\r\n")
 _SWITCHING_LINE = re.compile(rb"HTTP/1\.1 101(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
-_FIELD_LINE = re.compile(rb"^(" + TOKEN + rb"):([\t\x20-\x7e\x80-\xff]*)\r\n", re.MULTILINE)
-# A connection keeps the fields of its request. What nearly all requests have in common is kept once for all of them:
-# names, as they are written and in lower case, and whole fields.
-_NAMES = {
-    spelling: name.lower()
-    for name in (
-        *(b"Host", b"Upgrade", b"Connection", b"Origin", b"User-Agent", b"Cookie", b"Authorization"),
-        *(b"Accept", b"Accept-Encoding", b"Accept-Language", b"Cache-Control", b"Pragma"),
-        *(b"Sec-WebSocket-Key", b"Sec-WebSocket-Version", b"Sec-WebSocket-Accept"),
-        *(b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions"),
-        *(b"Sec-Fetch-Dest", b"Sec-Fetch-Mode", b"Sec-Fetch-Site"),
-        *(b"X-Forwarded-For", b"X-Forwarded-Host", b"X-Forwarded-Proto", b"X-Real-IP"),
-    )
-    for spelling in (name, name.lower())
-}
-_FIELDS = {
-    (spelling, b" " + value): (name.lower(), value)
-    for name, value in (
-        *((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Connection", b"keep-alive, Upgrade")),
-        *((b"Sec-WebSocket-Version", b"13"), (b"Cache-Control", b"no-cache"), (b"Pragma", b"no-cache")),
-        *((b"Accept-Encoding", b"gzip, deflate"), (b"Accept-Encoding", b"gzip, deflate, br, zstd")),
-    )
-    for spelling in (name, name.lower())
-}
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 # RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.
 _WITHOUT_BODY = frozenset({204, 205, 304})
@@ -138,19 +114,11 @@ def parse_request(head: bytes) -> tuple[bytes, bytes, bytes, Headers]:
 
 def _usual_fields(head: bytes, start: int, *, hosts: int) -> Headers | None:
     """Take the field lines apart, which begin at `start`; None if h11 has to do it."""
-    fields = _FIELD_LINE.findall(head, start)
-    # Each match is a whole line. All lines are matched but the first and the empty one.
-    if len(fields) + 2 != head.count(b"\n"):
-        return None
     lines = head.lower()
     # RFC 9112 §3.2 and §6: what h11 knows the rules of.
     if lines.count(b"\nhost:") != hosts or b"\ncontent-length:" in lines or b"\ntransfer-encoding:" in lines:
         return None
-    return tuple([_FIELDS.get(field) or _field(*field) for field in fields])
-
-
-def _field(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    return _NAMES.get(name) or name.lower(), value.strip(b" \t")
+    return read_fields(head, start)
 
 
 def _fields_of(event: h11.Request | h11.InformationalResponse | h11.Response) -> Headers:
