@@ -51,7 +51,7 @@ def check(data: bytes) -> None:
     half = len(steps) // 2
     client, server = [terms(step) for step in steps[:half]], [terms(step) for step in steps[half:]]
     between_our_own(client, server)
-    extensions = given(lambda: parse_extensions([value]))
+    extensions = given(lambda: parse_extensions(value))
     if extensions is None:
         return
     # A stranger's offer, to our server.
@@ -59,7 +59,7 @@ def check(data: bytes) -> None:
     assert (result is None) == (answer is None)
     if result is not None and answer is not None:
         assert holds(result, server)
-        (element,) = parse_extensions([answer])
+        (element,) = parse_extensions(answer)
         assert element[0] == "permessage-deflate"
     # A stranger's answer, to our client.
     result = given(lambda: check_answer(extensions, client))
@@ -81,10 +81,10 @@ def between_our_own(client: list[PerMessageDeflate], server: list[PerMessageDefl
     """Our client and our server always come to terms that both understand in the same way."""
     if not client:
         return
-    result, answer = answer_offers(parse_extensions([make_offers(client)]), server)
+    result, answer = answer_offers(parse_extensions(make_offers(client)), server)
     if answer is None:
         return
-    seen = check_answer(parse_extensions([answer]), client)
+    seen = check_answer(parse_extensions(answer), client)
     assert result is not None
     assert seen is not None
     assert agreed(seen) == agreed(result)

@@ -30,13 +30,13 @@ def agreed(
 
 def answer(offers: str, *terms: Terms) -> tuple[Terms | None, str | None]:
     """What a server with these terms makes of a client's header."""
-    result, value = answer_offers(parse_extensions([offers.encode()]), terms or (Terms(),))
+    result, value = answer_offers(parse_extensions(offers.encode()), terms or (Terms(),))
     return result, None if value is None else value.decode()
 
 
 def accepted(value: str, *offers: Terms) -> Terms | None:
     """What a client that made these offers makes of a server's header."""
-    return check_answer(parse_extensions([value.encode()]), offers or (Terms(),))
+    return check_answer(parse_extensions(value.encode()), offers or (Terms(),))
 
 
 # ------------------------------------------------------------------------------------------------ the client's offers
@@ -183,7 +183,7 @@ def test_what_only_one_end_knows_is_its_own() -> None:
 
 
 def test_a_server_without_terms_declines_everything() -> None:
-    assert answer_offers(parse_extensions([NAME.encode()]), ()) == (None, None)
+    assert answer_offers(parse_extensions(NAME.encode()), ()) == (None, None)
 
 
 # ------------------------------------------------------------------------------------- what the client makes of that

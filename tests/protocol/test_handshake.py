@@ -216,8 +216,8 @@ def test_another_method_gets_405(method: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "status_code", "text"),
     [
-        (b"host", [], 400, "one Host header, this one has 0"),
-        (b"host", [b"a", b"a"], 400, "one Host header, this one has 2"),
+        (b"host", [], 400, "one Host header, it has 0"),
+        (b"host", [b"a", b"a"], 400, "one Host header, it has 2"),
         (b"host", [b"a\xff"], 400, r"the Host header 'a\xff'"),
         (b"host", [b"a/b"], 400, "the Host header 'a/b'"),
         (b"content-length", [b"1"], 400, "must not have a body"),
@@ -289,11 +289,11 @@ def test_the_compression_that_was_agreed_on_is_given() -> None:
         (b"upgrade", [], "must have 'Upgrade: websocket', it has none"),
         (b"upgrade", [b"h2c"], "must have 'Upgrade: websocket', it has 'h2c'"),
         (b"upgrade", [b"websocket, h2c"], "it has 'websocket, h2c'"),
-        (b"upgrade", [b"a", b"b", b"c", b"d"], "it has 'a', 'b', 'c', ..."),
+        (b"upgrade", [b"a", b"b", b"c", b"d"], "it has 'a, b, c, d'"),
         (b"connection", [], "must have 'Connection: Upgrade', it has none"),
         (b"connection", [b"close"], "it has 'close'"),
         (b"sec-websocket-accept", [], "it has none"),
-        (b"sec-websocket-accept", [ACCEPT, ACCEPT], f"it has '{ACCEPT.decode()}', '{ACCEPT.decode()}'"),
+        (b"sec-websocket-accept", [ACCEPT, ACCEPT], f"it has '{ACCEPT.decode()}, {ACCEPT.decode()}'"),
         (b"sec-websocket-accept", [ACCEPT.lower()], "one Sec-WebSocket-Accept with"),
         (b"sec-websocket-accept", [b"\xff\r" * 50], r"it has '\xff\r"),
         (b"sec-websocket-extensions", [b"permessage-deflate"], "extension that was not offered: 'perm"),
@@ -307,7 +307,7 @@ def test_the_compression_that_was_agreed_on_is_given() -> None:
         (b"sec-websocket-protocol", [b"A"], "the subprotocol 'A', which was not offered"),
         (b"sec-websocket-protocol", [b"a, b"], "the subprotocol 'a, b', which was not offered"),
         (b"sec-websocket-protocol", [b"\xff"], r"the subprotocol '\xff', which was not offered"),
-        (b"sec-websocket-protocol", [b"a", b"b"], "more than one subprotocol: 'a', 'b'"),
+        (b"sec-websocket-protocol", [b"a", b"b"], "the subprotocol 'a, b', which was not offered"),
     ],
 )
 def test_a_wrong_response_is_refused_with_what_is_wrong(name: bytes, values: list[bytes], text: str) -> None:

@@ -52,8 +52,8 @@ _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 # RFC 9112 §3.2.2: a server MUST accept the absolute-form; RFC 6455 §4.2.1, item 1 says so, too.
 _ABSOLUTE_FORM = re.compile(r"(?:https?|wss?)://[^/?#]*", re.IGNORECASE)
 
-# The values of each name.
-_Values = Mapping[bytes, Sequence[bytes]]
+# By lower-case name; what several fields say is one list.
+_Values = Mapping[bytes, bytes]
 
 _RESERVED = frozenset(
     {
@@ -69,6 +69,12 @@ _RESERVED = frozenset(
         b"transfer-encoding",
     }
 )
+# RFC 9112 §3.2, RFC 6455 §11.3.1 and §11.3.5: these MUST NOT appear more than once in a request.
+_ONCE = {
+    b"host": "Host",
+    b"sec-websocket-key": "Sec-WebSocket-Key",
+    b"sec-websocket-version": "Sec-WebSocket-Version",
+}
 _NOT_IN_EVENT = frozenset({b"host", b"sec-websocket-extensions", b"sec-websocket-protocol"})
 # What each 101 response begins with.
 _SWITCHED = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"))
@@ -190,7 +196,7 @@ def check_request(method: bytes, target: bytes, http_version: bytes, headers: He
         RemoteProtocolError: It is no right opening handshake; `status_code` is what it gets.
     """
     # RFC 6455 §4.2.1, item 1: an HTTP/1.1 or higher GET request.
-    if not _HTTP_VERSION.fullmatch(http_version):
+    if http_version != b"1.1" and not _HTTP_VERSION.fullmatch(http_version):
         raise _bad_request(
             f"a WebSocket needs HTTP/1.1, the request's version is {shown(http_version, 10)}", 505
         )
@@ -200,12 +206,14 @@ def check_request(method: bytes, target: bytes, http_version: bytes, headers: He
         )
     path = _path_of(target)
     values = values_by_name(headers)
+    if len(values) < len(headers):
+        _check_repeated(headers)
     _check_message(values)
     _check_upgrade(values)
     _check_version(values)
     key = _check_key(values)
     subprotocols = _proposed_subprotocols(values)
-    extensions = tuple(parse_extensions(values.get(b"sec-websocket-extensions", ())))
+    extensions = tuple(parse_extensions(values.get(b"sec-websocket-extensions", b"")))
     shown_headers = tuple([field for field in headers if field[0] not in _NOT_IN_EVENT])
     return OpeningRequest(path, shown_headers, key, subprotocols, extensions)
 
@@ -229,57 +237,67 @@ def _path_of(target: bytes) -> str:
     return path
 
 
+def _check_repeated(headers: Headers) -> None:
+    names = [name for name, _ in headers]
+    for name in _ONCE:
+        if (count := names.count(name)) > 1:
+            raise _not_one(name, count)
+
+
+def _not_one(name: bytes, count: int) -> RemoteProtocolError:
+    return _bad_request(f"the request must have one {_ONCE[name]} header, it has {count}")
+
+
+def _required(values: _Values, name: bytes) -> bytes:
+    value = values.get(name)
+    if value is None:
+        raise _not_one(name, 0)
+    return value
+
+
 def _check_message(values: _Values) -> None:
-    hosts = values.get(b"host", ())
-    # RFC 9112 §3.2: 400 to a request that lacks Host, has more than one, or one with an invalid value.
-    if len(hosts) != 1:
-        raise _bad_request(f"a request must have one Host header, this one has {len(hosts)}")
-    if not _HOST.fullmatch(hosts[0]):
-        raise _bad_request(f"the Host header {shown(hosts[0])} has a character that no host may have")
-    lengths = values.get(b"content-length", ())
+    # RFC 9112 §3.2: 400 to a request that lacks Host, or has one with an invalid value.
+    host = _required(values, b"host")
+    if not _HOST.fullmatch(host):
+        raise _bad_request(f"the Host header {shown(host)} has a character that no host may have")
     # What a body would mean is not said anywhere, and its bytes must not be taken for frames.
-    if b"transfer-encoding" in values or b"".join(lengths).strip(b"0"):
+    if b"transfer-encoding" in values or values.get(b"content-length", b"").strip(b"0"):
         raise _bad_request("the request must not have a body")
 
 
 def _check_upgrade(values: _Values) -> None:
     # RFC 6455 §4.2.1, items 3 and 4: "websocket" and the token "Upgrade", both case-insensitive.
-    if not _has_element(values.get(b"upgrade", ()), b"websocket"):
+    if not _has_element(values.get(b"upgrade", b""), b"websocket"):
         raise _bad_request(
             "only WebSocket connections are served here: the request has no 'Upgrade: websocket' header", 426
         )
-    if not _has_element(values.get(b"connection", ()), b"upgrade"):
+    if not _has_element(values.get(b"connection", b""), b"upgrade"):
         raise _bad_request("the request has no 'Connection: Upgrade' header", 426)
 
 
-def _has_element(values: Sequence[bytes], element: bytes) -> bool:
+def _has_element(value: bytes, element: bytes) -> bool:
     """Whether a list has an element, whatever the case of its letters."""
-    text = b",".join(values).lower()
-    return text == element or element in split_list([text])
+    text = value.lower()
+    return text == element or element in split_list(text)
 
 
 def _check_version(values: _Values) -> None:
-    versions = values.get(b"sec-websocket-version", ())
     # RFC 6455 §4.2.1, item 6: a request without it is no opening handshake, so it gets what any other bad
-    # request gets. §11.3.5: it MUST NOT appear more than once.
-    if len(versions) != 1:
-        raise _bad_request(f"the request must have one Sec-WebSocket-Version header, it has {len(versions)}")
+    # request gets.
+    version = _required(values, b"sec-websocket-version")
     # RFC 6455 §4.2.2, item 4: to another version, the answer is an error such as 426 with our version.
-    if versions[0] != _VERSION:
+    if version != _VERSION:
         raise _bad_request(
-            f"the WebSocket version served here is 13, the request has {shown(versions[0], 20)}", 426
+            f"the WebSocket version served here is 13, the request has {shown(version, 20)}", 426
         )
 
 
 def _check_key(values: _Values) -> bytes:
-    keys = values.get(b"sec-websocket-key", ())
-    # RFC 6455 §11.3.1: the key MUST NOT appear more than once.
-    if len(keys) != 1:
-        raise _bad_request(f"the request must have one Sec-WebSocket-Key header, it has {len(keys)}")
     # RFC 6455 §4.2.1, item 5: a base64-encoded value that, when decoded, is 16 bytes in length.
-    if not _KEY.fullmatch(keys[0]):
-        raise _bad_request(f"the Sec-WebSocket-Key header must be 16 bytes in base64, it is {shown(keys[0])}")
-    return keys[0]
+    key = _required(values, b"sec-websocket-key")
+    if not _KEY.fullmatch(key):
+        raise _bad_request(f"the Sec-WebSocket-Key header must be 16 bytes in base64, it is {shown(key)}")
+    return key
 
 
 def _proposed_subprotocols(values: _Values) -> tuple[str, ...]:
@@ -316,19 +334,21 @@ def check_response(
     """
     values = values_by_name(headers)
     # RFC 6455 §4.1, item 2: an Upgrade header field with the value "websocket", case-insensitive.
-    upgrade = values.get(b"upgrade", ())
-    if split_list([value.lower() for value in upgrade]) != [b"websocket"]:
-        raise RemoteProtocolError(f"the response must have 'Upgrade: websocket', it has {_list(upgrade)}")
+    upgrade = values.get(b"upgrade", b"")
+    if split_list(upgrade.lower()) != [b"websocket"]:
+        raise RemoteProtocolError(f"the response must have 'Upgrade: websocket', it has {_shown(upgrade)}")
     # Item 3: a Connection header field with the token "Upgrade", case-insensitive.
-    connection = values.get(b"connection", ())
+    connection = values.get(b"connection", b"")
     if not _has_element(connection, b"upgrade"):
-        raise RemoteProtocolError(f"the response must have 'Connection: Upgrade', it has {_list(connection)}")
-    # Item 4: Sec-WebSocket-Accept, with the value that our key gives.
-    accept = values.get(b"sec-websocket-accept", ())
-    expected = accept_value(key)
-    if list(accept) != [expected]:
         raise RemoteProtocolError(
-            f"the response must have one Sec-WebSocket-Accept with {shown(expected)}, it has {_list(accept)}"
+            f"the response must have 'Connection: Upgrade', it has {_shown(connection)}"
+        )
+    # Item 4: Sec-WebSocket-Accept, with the value that our key gives.
+    accept = values.get(b"sec-websocket-accept", b"")
+    expected = accept_value(key)
+    if accept != expected:
+        raise RemoteProtocolError(
+            f"the response must have one Sec-WebSocket-Accept with {shown(expected)}, it has {_shown(accept)}"
         )
     # Item 5: no extension that was not asked for.
     compression = check_answer(_chosen_extensions(values), offers)
@@ -337,30 +357,26 @@ def check_response(
 
 def _chosen_extensions(values: _Values) -> Sequence[Extension]:
     try:
-        return parse_extensions(values.get(b"sec-websocket-extensions", ()))
+        return parse_extensions(values.get(b"sec-websocket-extensions", b""))
     except RemoteProtocolError as error:
         # A status is what a client gets.
         raise RemoteProtocolError(str(error)) from None
 
 
 def _chosen_subprotocol(values: _Values, offered: Sequence[str]) -> str | None:
-    chosen = values.get(b"sec-websocket-protocol", ())
-    if not chosen:
+    chosen = values.get(b"sec-websocket-protocol")
+    if chosen is None:
         return None
-    # RFC 6455 §11.3.4: it MUST NOT appear more than once in a response.
-    if len(chosen) > 1:
-        raise RemoteProtocolError(f"the server chose more than one subprotocol: {_list(chosen)}")
-    # RFC 6455 §4.1, item 6: a subprotocol that was not requested fails the connection.
+    # RFC 6455 §11.3.4: it MUST NOT appear more than once in a response; several would be a list here, which is no token.
+    # §4.1, item 6: a subprotocol that was not requested fails the connection.
     for name in offered:
-        if name.encode("ascii") == chosen[0]:
+        if name.encode("ascii") == chosen:
             return name
     raise RemoteProtocolError(
-        f"the server chose the subprotocol {shown(chosen[0])}, which was not offered; offered: "
+        f"the server chose the subprotocol {shown(chosen)}, which was not offered; offered: "
         + (", ".join(offered) or "none")
     )
 
 
-def _list(values: Sequence[bytes]) -> str:
-    if not values:
-        return "none"
-    return ", ".join(shown(value) for value in values[:3]) + (", ..." if len(values) > 3 else "")
+def _shown(value: bytes) -> str:
+    return shown(value, 80) if value else "none"

@@ -58,35 +58,35 @@ def shown(value: bytes | bytearray | str, limit: int = 60) -> str:
     return ascii(text) + ("..." if len(value) > limit else "")
 
 
-def values_by_name(headers: Headers) -> dict[bytes, list[bytes]]:
-    """Give the values of each lower-case name, in their order."""
-    values = {name: [value] for name, value in headers}
+def values_by_name(headers: Headers) -> dict[bytes, bytes]:
+    """Give the value of each lower-case name; several fields of one name are one list (RFC 9110 §5.2)."""
+    values = dict(headers)
     if len(values) < len(headers):
         # Seldom, so it may begin anew.
-        values.clear()
+        lists: dict[bytes, list[bytes]] = {}
         for name, value in headers:
-            values.setdefault(name, []).append(value)
+            lists.setdefault(name, []).append(value)
+        values = {name: b", ".join(parts) for name, parts in lists.items()}
     return values
 
 
-def split_list(values: Iterable[bytes]) -> list[bytes]:
-    """Split comma-separated values into their elements, without checking these (RFC 9110 §5.6.1)."""
-    # RFC 9110 §5.3: fields of one name are one list. §5.6.1.2: a recipient MUST parse and ignore a reasonable number
-    # of empty list elements.
-    return [stripped for element in b",".join(values).split(b",") if (stripped := element.strip(b" \t"))]
+def split_list(value: bytes) -> list[bytes]:
+    """Split a comma-separated list into its elements, without checking these (RFC 9110 §5.6.1)."""
+    # RFC 9110 §5.6.1.2: a recipient MUST parse and ignore a reasonable number of empty list elements.
+    return [stripped for element in value.split(b",") if (stripped := element.strip(b" \t"))]
 
 
-def parse_tokens(values: Iterable[bytes], field: str) -> list[str]:
-    """Read comma-separated lists of tokens.
+def parse_tokens(value: bytes, field: str) -> list[str]:
+    """Read a comma-separated list of tokens.
 
     Args:
-        values: The values of all fields of that name.
-        field: The name, for the message.
+        value: The list.
+        field: Whose value it is, for the message.
 
     Raises:
         RemoteProtocolError: An element is no token; `status_code` is 400.
     """
-    elements = split_list(values)
+    elements = split_list(value)
     for element in elements:
         if not _TOKEN.fullmatch(element):
             raise RemoteProtocolError(
@@ -95,21 +95,17 @@ def parse_tokens(values: Iterable[bytes], field: str) -> list[str]:
     return [element.decode("ascii") for element in elements]
 
 
-def parse_extensions(values: Iterable[bytes]) -> list[Extension]:
+def parse_extensions(value: bytes) -> list[Extension]:
     """Read Sec-WebSocket-Extensions (RFC 6455 §9.1).
 
     Returns:
         The extensions in the order in which they are listed, so also several of one name.
 
     Raises:
-        RemoteProtocolError: A value is malformed; `status_code` is 400.
+        RemoteProtocolError: It is malformed; `status_code` is 400.
     """
-    return [extension for value in values for extension in _parse_extension_list(value)]
-
-
-def _parse_extension_list(value: bytes) -> list[Extension]:
     extensions: list[Extension] = []
-    position = _skip_empty_elements(value, 0)
+    position = _skip_empty_elements(value, 0) if value else 0
     while position < len(value):
         name = _EXTENSION_NAME.match(value, position)
         if name is None:
