@@ -43,6 +43,8 @@ __all__ = ["WebSocketServer", "serve_websocket", "serve_websocket_unix", "wrap_s
 
 logger = logging.getLogger("trio-websocket")
 
+_SERVE = f"{__name__}.WebSocketServer._serve"
+
 _Stream = TypeVar("_Stream", bound=trio.abc.Stream)
 
 
@@ -207,7 +209,8 @@ class WebSocketServer:
             if self._ssl_context is None:
                 transport.expect_data()
             try:
-                handlers.start_soon(self._serve, transport)
+                # As Trio would name it, which makes it anew for each.
+                handlers.start_soon(self._serve, transport, name=_SERVE)
             except BaseException:
                 # A nursery that is closed. The connection would be nobody's.
                 transport.abort()

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from trio_websocket._exceptions import CloseReason, RemoteProtocolError
 from trio_websocket.protocol._close import (
+    ABNORMAL,
     decode_close,
     describable_close,
     encode_close,
     is_sendable,
+    no_close_frame,
     truncate_reason,
 )
 
@@ -131,3 +133,8 @@ def test_a_truncated_reason_fits_and_is_the_longest_beginning_that_does(reason: 
     if short != reason:
         with pytest.raises(ValueError, match="exceeds 123"):
             encode_close(1000, reason[: len(short) + 1])
+
+
+def test_an_end_without_a_close_frame_is_abnormal() -> None:
+    assert no_close_frame().code == ABNORMAL == 1006
+    assert no_close_frame() is not no_close_frame()

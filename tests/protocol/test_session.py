@@ -461,6 +461,16 @@ def test_an_end_without_a_close_frame_is_1006_unless_we_had_said_why(
     assert session.initiator == ("local" if is_closing else None)
 
 
+def test_an_end_between_two_messages_is_seen_at_once(session: Session) -> None:
+    receive(session, (TEXT, b"before"))
+    assert pull(session) == typed(TextReceived("before"))
+    session.receive_eof()
+    assert session.state is CLOSED
+    assert not session.is_open
+    assert session.close_reason == CloseReason(1006, None)
+    dies(session, 1006, EOF_TEXT)
+
+
 def test_a_close_frame_before_the_end_is_a_clean_close(session: Session) -> None:
     receive(session, (CLOSE, b"\x03\xe8"))
     session.receive_eof()

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from fakes import Owner
 
-from trio_websocket._transports import SocketTransport, accept_sockets, is_plain_listener
+from trio_websocket._transports import SocketTransport, _accept, accept_sockets, is_plain_listener
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -51,7 +51,7 @@ class Accepted:
             transport.abort()
 
 
-class FailingSocket(socket.socket):
+class FailingListener(_accept._Listener):
     """A listening socket whose `accept` fails so often."""
 
     failures: list[OSError]
@@ -63,11 +63,11 @@ class FailingSocket(socket.socket):
 
 
 async def accept_with(
-    monkeypatch: pytest.MonkeyPatch, *failures: OSError, listening: type[socket.socket] = FailingSocket
+    monkeypatch: pytest.MonkeyPatch, *failures: OSError, listening: type[socket.socket] = FailingListener
 ) -> Accepted:
     """Accept one connection after these failures."""
-    FailingSocket.failures = list(failures)
-    monkeypatch.setattr(socket, "socket", listening)
+    FailingListener.failures = list(failures)
+    monkeypatch.setattr(_accept, "_Listener", listening)
     accepted = Accepted()
     async with await listen() as listener, trio.open_nursery() as nursery:
         nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
@@ -108,17 +108,20 @@ async def test_peer_that_has_gone_and_took_its_name_along_is_no_reason_to_stop(
     monkeypatch: pytest.MonkeyPatch, is_named: bool
 ) -> None:
     class Gone(socket.socket):
+        """Has no options any more."""
+
+        def setsockopt(self, *what: object) -> None:
+            if what[1] == socket.TCP_NODELAY:
+                raise OSError(errno.EINVAL, "gone")
+
+    class Listener(_accept._Listener):
         """As macOS gives it: without an address, or without options."""
 
         def accept(self) -> tuple[socket.socket, object]:
             sock, remote = super().accept()
-            return sock, remote if is_named else None
+            return (Gone(fileno=sock.detach()), remote) if is_named else (sock, None)
 
-        def setsockopt(self, *what: object) -> None:
-            if is_named and what[1] == socket.TCP_NODELAY:
-                raise OSError(errno.EINVAL, "gone")
-
-    accepted = await accept_with(monkeypatch, listening=Gone)
+    accepted = await accept_with(monkeypatch, listening=Listener)
     assert len(accepted.transports) == 1
 
 
@@ -189,8 +192,8 @@ async def test_listener_that_somebody_closes_is_not_waited_for(monkeypatch: pyte
         await listener.aclose()
 
     monkeypatch.setattr(trio, "sleep", close_it)
-    FailingSocket.failures = [OSError(errno.EMFILE, "too many")]
-    monkeypatch.setattr(socket, "socket", FailingSocket)
+    FailingListener.failures = [OSError(errno.EMFILE, "too many")]
+    monkeypatch.setattr(_accept, "_Listener", FailingListener)
     async with await trio.open_tcp_stream(*name_of(listener)):
         with pytest.raises(trio.ClosedResourceError):
             await accept_sockets(listener, accepted.serve, receive_size=None)

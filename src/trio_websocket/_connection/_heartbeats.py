@@ -47,7 +47,9 @@ _MAX_STALE = 64
 class Beating(Protocol):
     """What has a heartbeat."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For logs."""
 
     @property
     def transport(self) -> Transport:

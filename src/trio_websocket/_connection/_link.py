@@ -54,7 +54,6 @@ class Link:
     """The owner of a transport for as long as a session runs over it.
 
     Attributes:
-        name: `client-N` or `server-N`, for logs.
         inbox: What was received and not taken yet.
         pings: What was asked and not answered yet.
         latency: Seconds between the latest answered ping and its pong, or None before the first.
@@ -63,13 +62,13 @@ class Link:
     """
 
     __slots__ = (
-        *("_cause", "_intake", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs"),
-        *("_is_pull_due", "_outlet", "inbox", "latency", "lost", "name", "options", "pings", "senders"),
+        *("_cause", "_id", "_intake", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs"),
+        *("_is_pull_due", "_outlet", "inbox", "latency", "lost", "options", "pings", "senders"),
         *("session", "transport"),
     )
 
     def __init__(self, transport: Transport, session: Session, options: ConnectionOptions) -> None:
-        self.name: str = f"{session.role.value}-{next(_ids)}"
+        self._id = next(_ids)
         self.options: ConnectionOptions = options
         self.transport: Transport = transport
         self.session: Session = session
@@ -92,6 +91,14 @@ class Link:
         self._cause: Exception | None = None  # what ended the connection, if no close frame did
         self._is_ending = False  # the session is closed, and the transport was told to
         self.lost: trio.Event = trio.Event()
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        """`client-N` or `server-N`, for logs."""
+        return f"{self.session.role.value}-{self._id}"
 
     @property
     def is_open(self) -> bool:
@@ -209,7 +216,10 @@ class Link:
         """Take in that the peer sends no more."""
         self.session.receive_eof()
         self._is_at_eof = True
-        self.pull()
+        if self.session.error is None:
+            self.pull()
+        elif not self._is_ending:
+            self._end()
 
     def backlog_drained(self) -> None:
         """Answer the ping that was left when the peer did not read."""
@@ -243,7 +253,7 @@ class Link:
             if self._pull_some():
                 return
         except RemoteProtocolError as error:
-            logger.debug("%s: %s", self.name, error)
+            logger.debug("%s: %s", self, error)
             # The session keeps it, and its traceback leads back to the session; so does that of what it was made of.
             error.__traceback__ = error.__context__ = None
         if self.session.state is SessionState.CLOSED:
@@ -287,7 +297,7 @@ class Link:
             self.pull()
         except Exception as error:
             # A bug of ours. Raised from here, it would end the whole run, and so all connections.
-            logger.exception("%s: failed", self.name)
+            logger.exception("%s: failed", self)
             self._cause = self._cause or error
             self.transport.abort()
 
@@ -398,7 +408,7 @@ class Link:
             ValueError: The code must not be sent, or the reason is too long.
         """
         self.session.send_close(code, reason)
-        logger.debug("%s: closing with %s", self.name, self.session.close_sent)
+        logger.debug("%s: closing with %s", self, self.session.close_sent)
         self.inbox.clear()
         self._wake_all()
         self.flush()
@@ -429,7 +439,7 @@ class Link:
         linger = 0.0 if is_server and self.session.close_received is not None else LINGER
         self.transport.close(timeout=self.options.disconnect_timeout, linger=linger, shutdown=is_server)
         if logger.isEnabledFor(logging.INFO):
-            logger.info("%s: closed, %s", self.name, self.session.close_reason)
+            logger.info("%s: closed, %s", self, self.session.close_reason)
         self._wake_all()
 
     def _wake_all(self) -> None:

@@ -28,6 +28,20 @@ _REST = 0.1
 _OVER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 
 
+class _Listener(socket.socket):
+    """A second object for the descriptor of `listener`, which must not be closed by it.
+
+    A socket makes its family and its type anew whenever it is asked, and `accept` asks each time.
+    """
+
+    __slots__ = ("family", "type")
+
+    def __init__(self, listener: trio.socket.SocketType) -> None:
+        super().__init__(listener.family, listener.type, listener.proto, fileno=listener.fileno())
+        self.family = listener.family  # type: ignore[misc]  # A property no more, but a slot.
+        self.type = listener.type  # type: ignore[misc]
+
+
 def is_plain_listener(listener: object) -> bool:
     """Whether `listener` is one of Trio's own, over a socket of the system, on a platform that has a poller."""
     return type(listener) is trio.SocketListener and is_pollable(listener.socket)
@@ -43,8 +57,8 @@ async def accept_sockets(
         OSError: It is no more. What can't be accepted is no reason to stop: it is logged.
     """
     fd = listener.socket.fileno()
-    # A second object for the same descriptor, as Trio's own accepts one connection a turn; it must not close it.
-    sock = socket.socket(listener.socket.family, listener.socket.type, listener.socket.proto, fileno=fd)
+    # Trio's own accepts one connection a turn.
+    sock = _Listener(listener.socket)
     # It does not block anyway; but with `socket.setdefaulttimeout`, Python would wait in its place.
     sock.setblocking(False)
     is_ip = sock.family in {socket.AF_INET, socket.AF_INET6}

@@ -22,7 +22,6 @@ Theory of operation
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
@@ -148,9 +147,11 @@ class Hub:
         elif sock in self._left:
             self._left.remove(sock)
         else:
-            # It may never have come in, or somebody has closed it behind us.
-            with contextlib.suppress(OSError):
+            try:
                 self._poller.remove(sock.fd)
+            except OSError:
+                # It may never have come in, or somebody has closed it behind us.
+                pass
 
     def put_off(self, sock: HubSocket) -> None:
         """Call `sock.turn()` once when the scheduler turns."""

@@ -110,7 +110,7 @@ class SocketTransport(Transport):
         if self._hub is None:
             try:
                 hub = self._hub = hub_of_this_run()
-                self._buffer = hub.buffer[: self._receive_size]
+                self._buffer = hub.buffer if self._receive_size is None else hub.buffer[: self._receive_size]
                 self._short_read = min(len(self._buffer), _LARGE_READ)
                 self.outlet = Outlet(self.fd, self._outgoing, hub, self)
                 if self._is_readable:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from trio_websocket._exceptions import CloseReason, RemoteProtocolError
 
 __all__ = [
+    "ABNORMAL",
     "MAX_REASON_SIZE",
     "NORMAL_CODES",
     "decode_close",
     "describable_close",
     "encode_close",
     "is_sendable",
+    "no_close_frame",
     "truncate_reason",
 ]
 
@@ -21,8 +23,9 @@ MAX_REASON_SIZE = 123
 NORMAL_CODES = frozenset({1000, 1001, 1005})
 
 # RFC 6455 §7.4.1: 1004 is reserved; 1005, 1006 and 1015 must never be sent. 1012-1014 were registered later.
-_FORBIDDEN = frozenset({1004, 1005, 1006, 1015})
+ABNORMAL = 1006
 _NO_STATUS = 1005
+_FORBIDDEN = frozenset({1004, _NO_STATUS, ABNORMAL, 1015})
 
 
 def is_sendable(code: int) -> bool:
@@ -66,6 +69,11 @@ def decode_close(payload: bytes) -> CloseReason:
         raise RemoteProtocolError("close frame with a reason that is not UTF-8", code=1007) from None
 
 
+def no_close_frame() -> RemoteProtocolError:
+    """The error for a peer that ended the connection without a close frame: 1006, which is never on the wire."""
+    return RemoteProtocolError("the peer ended the connection without a close frame", code=ABNORMAL)
+
+
 def describable_close(code: int, reason: str | None) -> tuple[int, str | None]:
     """What a close frame can say of `code` and `reason`: codes that only stand for what happened become 1000.
 
@@ -75,7 +83,7 @@ def describable_close(code: int, reason: str | None) -> tuple[int, str | None]:
         ValueError: The code has no meaning at all (RFC 6455 §7.4).
     """
     reason = truncate_reason(reason or "") or None
-    if code in (1006, 1015) or (code == _NO_STATUS and reason):
+    if code in (ABNORMAL, 1015) or (code == _NO_STATUS and reason):
         return 1000, reason
     if code != _NO_STATUS and not is_sendable(code):
         raise ValueError(f"close code {code} must not be sent (RFC 6455 §7.4)")

@@ -101,7 +101,7 @@ class MessageReader:
         self._inflater = inflater
         self._is_compressed = False  # whether the open message is
         # What `pull_compressed` has found, and left to `pull`.
-        self._room = self._assembler.room  # for a message that begins
+        self._room = 0 if inflater is None else self._assembler.room  # for a message that begins
         self._peeked: FrameHeader | None = None
         self._whole: bytes | None = None
         self._refused: RemoteProtocolError | None = None

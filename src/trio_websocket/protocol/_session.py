@@ -15,11 +15,11 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from trio_websocket._exceptions import CloseReason, LocalProtocolError, RemoteProtocolError
 from trio_websocket._kernel import Buffer, FrameDecoder, Intake, Outlet
-from trio_websocket.protocol._close import encode_close, truncate_reason
+from trio_websocket.protocol._close import ABNORMAL, encode_close, no_close_frame, truncate_reason
 from trio_websocket.protocol._deflate import PerMessageDeflate
 from trio_websocket.protocol._deflate_streams import Deflater, Inflater
 from trio_websocket.protocol._events import NEED_DATA, CloseReceived, NeedData, PingReceived
@@ -164,10 +164,10 @@ class Session:
         said; else 1006, if the connection ended without a close frame (RFC 6455 §7.1.5-§7.1.7).
         """
         error, received, sent = self._error, self._close_received, self._close_sent
-        if error is not None and error.code != _ABNORMAL:
+        if error is not None and error.code != ABNORMAL:
             return CloseReason(error.code, truncate_reason(str(error)))
         if received is None:
-            return sent or (CloseReason(_ABNORMAL, None) if self._state is SessionState.CLOSED else None)
+            return sent or (CloseReason(ABNORMAL, None) if self._state is SessionState.CLOSED else None)
         # An answer repeats the code, but need not repeat the text.
         is_answer = self._initiator == "local" and sent is not None and sent.code == received.code
         return sent if is_answer else received
@@ -194,6 +194,9 @@ class Session:
     def receive_eof(self) -> None:
         """Take in that the peer will send no more: after what was received, the session ends."""
         self._eof = True
+        if self._decoder.is_plain and not self._decoder.unread:
+            # As a rule: between two messages, and nothing waits to be pulled.
+            self._fail(no_close_frame())
 
     def next_message(self) -> str | bytes | None:
         """Pull the next message if it is what comes next, whole and in one frame; else None, and `next_event` tells.
@@ -271,8 +274,7 @@ class Session:
         self.is_oversize = self._reader.is_oversize
         if event is NEED_DATA:
             if self._eof and not self.is_behind:
-                text = "the peer ended the connection without a close frame"
-                raise RemoteProtocolError(text, code=_ABNORMAL)
+                raise no_close_frame()
         elif isinstance(event, PingReceived):
             # Nothing follows our close frame.
             if self.is_open:
@@ -292,7 +294,7 @@ class Session:
     def _fail(self, error: RemoteProtocolError) -> None:
         # RFC 6455 §7.1.7: to fail the connection is to send a close frame with the fitting code, and then no more.
         self._error = error
-        if error.code != _ABNORMAL and self._close_sent is None:
+        if error.code != ABNORMAL and self._close_sent is None:
             self._initiator = "local"
             self._write_close(error.code, truncate_reason(str(error)))
         self._advance(SessionState.CLOSED)
@@ -443,6 +445,3 @@ class Session:
             raise self._error.with_traceback(None)
         if not self.is_open:
             raise LocalProtocolError("nothing can be sent after the close frame (RFC 6455 §5.5.1)")
-
-
-_ABNORMAL: Final = 1006
