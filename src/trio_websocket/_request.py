@@ -138,7 +138,7 @@ async def finish_request(
     """
     connection = request._connection
     if connection is not None:
-        if not connection._link.lost.is_set():
+        if not connection._link.is_lost:
             await connection._close(code, reason, grace=grace)
         return
     opening = request._opening

@@ -45,12 +45,14 @@ class Connection:
     """What has a heartbeat, and nothing else."""
 
     def __init__(self, *, answers: bool = True) -> None:
-        self.name = "fake-1"
         self.transport = FakeTransport()
         self.answers = answers
         self.is_open = True
         self.beats: list[tuple[float, str]] = []
         self.cause: Exception | None = None
+
+    def __str__(self) -> str:
+        return "fake-1"
 
     def send_heartbeat(self, *, is_ping: bool) -> None:
         self.beats.append((trio.current_time(), "ping" if is_ping else "pong"))

@@ -48,10 +48,6 @@ class Beating(Protocol):
     """What has a heartbeat."""
 
     @property
-    def name(self) -> str:
-        """For logs."""
-
-    @property
     def transport(self) -> Transport:
         """What knows of signs of life."""
 
@@ -162,7 +158,7 @@ class Heartbeats:
             if self._look_at(entry) and connection is not None and pinged_at is not None:
                 silence = trio.current_time() - pinged_at
                 cause = PeerSilent(silence, entry.heartbeat.interval, entry.heartbeat.timeout)
-                logger.info("%s: %s", connection.name, cause)
+                logger.info("%s: %s", connection, cause)
                 self.remove(connection)
                 connection.drop(cause)
 
@@ -178,7 +174,7 @@ class Heartbeats:
             seems_silent = entry.look(connection, trio.current_time())
         except Exception as error:
             # A bug of ours. Raised from here, it would end the whole run, and so all connections.
-            logger.exception("%s: failed", connection.name)
+            logger.exception("%s: failed", connection)
             self.remove(connection)
             connection.drop(error)
             return False

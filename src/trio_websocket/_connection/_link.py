@@ -57,13 +57,13 @@ class Link:
         inbox: What was received and not taken yet.
         pings: What was asked and not answered yet.
         latency: Seconds between the latest answered ping and its pong, or None before the first.
-        lost: Set when the transport is gone.
+        is_lost: Whether the transport is gone.
         senders: The queue of those that wait for room, or None if nobody does.
     """
 
     __slots__ = (
         *("_cause", "_id", "_intake", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs"),
-        *("_is_pull_due", "_outlet", "inbox", "latency", "lost", "options", "pings", "senders"),
+        *("_is_pull_due", "_lost", "_outlet", "inbox", "is_lost", "latency", "options", "pings", "senders"),
         *("session", "transport"),
     )
 
@@ -90,15 +90,20 @@ class Link:
         # Closing.
         self._cause: Exception | None = None  # what ended the connection, if no close frame did
         self._is_ending = False  # the session is closed, and the transport was told to
-        self.lost: trio.Event = trio.Event()
+        self.is_lost: bool = False
+        self._lost: trio.Event | None = None  # made when it is asked for: an idle connection should be small
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.session.role.value}-{self._id}"
 
     @property
-    def name(self) -> str:
-        """`client-N` or `server-N`, for logs."""
-        return f"{self.session.role.value}-{self._id}"
+    def lost(self) -> trio.Event:
+        """Set when the transport is gone."""
+        if self._lost is None:
+            self._lost = trio.Event()
+            if self.is_lost:
+                self._lost.set()
+        return self._lost
 
     @property
     def is_open(self) -> bool:
@@ -124,11 +129,7 @@ class Link:
         return self.transport.backlog <= self.options.write_backlog
 
     async def wait_room_to_send(self) -> None:
-        """Wait until that is so.
-
-        Raises:
-            ConnectionClosed: The connection is closed or closing. Cancelling is safe.
-        """
+        """Wait until that is so, or raise ConnectionClosed. Cancelling is safe."""
         await trio.lowlevel.checkpoint_if_cancelled()
         while self.is_open and not self.has_room_to_send():
             await self.transport.wait_backlog(self.options.write_backlog)
@@ -233,7 +234,9 @@ class Link:
             end_heartbeat(self)
         self._take_end()
         del self._intake  # which knows us
-        self.lost.set()
+        self.is_lost = True
+        if self._lost is not None:
+            self._lost.set()
 
     def _take_end(self) -> None:
         self._is_pull_due = True  # all of it now: there is no later
@@ -304,8 +307,7 @@ class Link:
     async def receive_in_person(self) -> str | bytes:
         """Wait for a message by waiting for the socket itself: cheaper, where only few do so (`_transports._hub` tells why).
 
-        Raises:
-            ConnectionClosed: The connection is closed. Cancelling is safe: no message is lost.
+        Cancelling is safe: no message is lost. Raises ConnectionClosed.
         """
         inbox, transport, session = self.inbox, self.transport, self.session
         inbox.claim()

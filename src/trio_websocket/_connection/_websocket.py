@@ -69,10 +69,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
             )
 
     def __str__(self) -> str:
-        return self._link.name
+        return str(self._link)
 
     def __repr__(self) -> str:
-        return f"<WebSocketConnection {self._link.name} {self._link.session.state.value}>"
+        return f"<WebSocketConnection {self._link} {self._link.session.state.value}>"
 
     # ------------------------------------------------------------------------------------------------ what it is
 

@@ -49,12 +49,12 @@ class MessageReader:
     Between two messages the decoder `is_plain`, and may be asked for a whole one past the reader.
 
     Args:
-        decoder: Where the bytes are.
-        must_be_masked: Whether the peer has to mask its frames.
+        decoder: Where the bytes are; it is between two messages.
         max_message_size: Bytes of payload in one message; `math.inf` for no limit.
         max_fragments: Frames in one message; `math.inf` for no limit.
         max_streamed_size: Bytes of payload in one message that is given in parts, if that is more.
         fragments_at_once: Fragments that one call of `pull` takes in.
+        must_be_masked: Whether the peer has to mask its frames.
         inflater: What takes compressed messages, or None if there can't be any.
 
     Attributes:
@@ -84,12 +84,12 @@ class MessageReader:
     def __init__(
         self,
         decoder: FrameDecoder,
-        *,
-        must_be_masked: bool,
         max_message_size: float,
         max_fragments: float,
         max_streamed_size: float,
         fragments_at_once: float,
+        *,
+        must_be_masked: bool,
         inflater: Inflater | None = None,
     ) -> None:
         self._decoder = decoder
@@ -105,7 +105,7 @@ class MessageReader:
         self._peeked: FrameHeader | None = None
         self._whole: bytes | None = None
         self._refused: RemoteProtocolError | None = None
-        self._may_be_plain = True
+        self._may_be_plain = decoder.is_plain
         self.is_behind: bool = False
         self.is_oversize: bool = False
 

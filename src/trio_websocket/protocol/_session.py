@@ -61,23 +61,9 @@ class Session:
     """
 
     __slots__ = (
-        "_close_received",
-        "_close_sent",
-        "_decoder",
-        "_eof",
-        "_error",
-        "_fragment_opcode",
-        "_initiator",
-        "_is_masked",
-        "_max_message_size",
-        "_reader",
-        "_role",
-        "_state",
-        "_writer",
-        "is_behind",
-        "is_compressing",
-        "is_open",
-        "is_oversize",
+        *("_close_received", "_close_sent", "_decoder", "_eof", "_error", "_fragment_opcode", "_initiator"),
+        *("_is_masked", "_limits", "_max_message_size", "_reader", "_role", "_state", "_writer"),
+        *("is_behind", "is_compressing", "is_open", "is_oversize"),
     )
 
     def __init__(
@@ -99,15 +85,11 @@ class Session:
         self._decoder = FrameDecoder()
         self._is_masked = role is Role.SERVER
         self._max_message_size = int(min(max_message_size, _MAX_LENGTH))
-        self._reader = MessageReader(
-            self._decoder,
-            must_be_masked=self._is_masked,
-            max_message_size=max_message_size,
-            max_fragments=max_fragments,
-            max_streamed_size=max_streamed_size or 0,
-            fragments_at_once=fragments_at_once,
-            inflater=None if compression is None else Inflater(compression, role),
-        )
+        self._limits = (max_message_size, max_fragments, max_streamed_size or 0, fragments_at_once)
+        # Made when something comes that is no whole message: an idle connection should be small.
+        self._reader: MessageReader | None = None
+        if compression is not None:
+            self._need_reader(Inflater(compression, role))
         self.is_behind: bool = False
         self.is_compressing: bool = compression is not None
         self.is_oversize: bool = False
@@ -205,6 +187,7 @@ class Session:
         """
         message = self._decoder.read_message(self._is_masked, self._max_message_size)
         if message is None and self.is_compressing and self._decoder.is_plain:
+            assert self._reader is not None
             return self._reader.pull_compressed()
         return message
 
@@ -243,11 +226,11 @@ class Session:
             Whether a message has begun; if none has, nothing happens.
         """
         self.is_oversize = False
-        return self._reader.stream()
+        return self._reader is not None and self._reader.stream()
 
     def refuse_message(self) -> None:
         """Fail the session for a message that `is_oversize`: 1009, as without `max_streamed_size`."""
-        self._fail(self._reader.too_large())
+        self._fail(self._need_reader().too_large())
 
     def next_event(self) -> Event | Literal[NeedData.NEED_DATA]:
         """Pull the next event, or `NEED_DATA`. What has to be answered is in `data_to_send()` afterwards.
@@ -268,10 +251,18 @@ class Session:
             self._fail(error)
             raise
 
+    def _need_reader(self, inflater: Inflater | None = None) -> MessageReader:
+        if self._reader is None:
+            self._reader = MessageReader(
+                self._decoder, *self._limits, must_be_masked=self._is_masked, inflater=inflater
+            )
+        return self._reader
+
     def _pull(self) -> Event | Literal[NeedData.NEED_DATA]:
-        event = self._reader.pull()
-        self.is_behind = self._reader.is_behind
-        self.is_oversize = self._reader.is_oversize
+        reader = self._need_reader()
+        event = reader.pull()
+        self.is_behind = reader.is_behind
+        self.is_oversize = reader.is_oversize
         if event is NEED_DATA:
             if self._eof and not self.is_behind:
                 raise no_close_frame()
@@ -304,7 +295,10 @@ class Session:
         self._writer.drop_pong()
         self._state = state
         self.is_open = False
-        self._reader.leave_plain()
+        if self._reader is None:
+            self._decoder.is_plain = False
+        else:
+            self._reader.leave_plain()
         if self._state is SessionState.CLOSED:
             # RFC 6455 §5.5.1: what comes behind a close frame is discarded, and so is all that follows an error.
             self._decoder.close()
