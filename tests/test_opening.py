@@ -274,8 +274,15 @@ async def test_wrong_argument_leaves_the_request_unanswered() -> None:
         opening.reject(101, (), None)
     assert transport.written == b""
     opening.accept(request, None, ())
-    with pytest.raises(RuntimeError, match="accepted before"):
-        opening.reject(403, (), None)
+    assert transport.written.startswith(b"HTTP/1.1 101 ")
+
+
+async def test_connection_does_not_keep_its_handshake() -> None:
+    opening, _, request = await receive_request()
+    handshake = opening._handshake
+    assert handshake in vars(opening).values()
+    opening.accept(request, None, ())
+    assert handshake not in vars(opening).values()
 
 
 async def test_wrong_request_is_answered_before_the_connection_ends() -> None:

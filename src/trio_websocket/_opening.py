@@ -104,7 +104,7 @@ class _Opening(Generic[_Handshake]):
         await self._waiters.park()
 
     def _wake(self) -> None:
-        # Let go of, since whoever holds the request holds the opening: an idle connection should be small.
+        # Let go of, for the same reason as the handshake.
         waiters, self._waiters = self._waiters, None
         if waiters is not None:
             waiters.unpark_all()
@@ -150,9 +150,12 @@ class _Opening(Generic[_Handshake]):
         )
         self._is_over = True
         self._wake()
+        data = self._handshake.trailing_data
+        # Whoever holds the request holds the opening, and an idle connection should be small.
+        del self._handshake
         if not self._is_lost:
             self.transport.set_owner(link)
-        if data := self._handshake.trailing_data:
+        if data:
             link.data_received(data)
         if self._is_lost:
             link.connection_lost(self._error)
@@ -285,10 +288,9 @@ class ServerOpening(_Opening[ServerHandshake]):
     def accept(
         self, request: RequestReceived, subprotocol: str | None, extra_headers: HeaderList
     ) -> WebSocketConnection:
-        """Answer with 101 (RFC 6455 §4.2.2).
+        """Answer with 101, once (RFC 6455 §4.2.2).
 
         Raises:
-            RuntimeError: The request was answered already.
             ValueError: The subprotocol was not proposed, or a header can't be sent.
             HandshakeError: The client has gone.
         """
@@ -301,10 +303,9 @@ class ServerOpening(_Opening[ServerHandshake]):
         return self._hand_over(Role.SERVER, completed, path=request.path, headers=request.headers)
 
     def reject(self, status_code: int, extra_headers: HeaderList, body: bytes | None) -> None:
-        """Answer with another status, and close.
+        """Answer with another status, once, and close.
 
         Raises:
-            RuntimeError: The request was answered already.
             ValueError: The status can't be sent, or a header can't.
             HandshakeError: The client has gone.
         """
