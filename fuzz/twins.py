@@ -91,8 +91,9 @@ class Run:
 def check(data: bytes) -> None:
     """The target."""
     start, steps, wire = split(data)
-    fields = [outcome(kernel.read_fields, wire, start) for kernel in (PLAIN, COMPILED)]
-    assert fields[0] == fields[1], (wire, start, fields)
+    for read, number in (("read_fields", start), ("read_request", 128)):
+        first, second = (outcome(getattr(kernel, read), wire, number) for kernel in (PLAIN, COMPILED))
+        assert first == second, (wire, number, first, second)
     runs = Run(PLAIN, wire), Run(COMPILED, wire)
     for step in steps:
         check_step(runs, step)

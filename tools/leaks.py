@@ -134,10 +134,12 @@ def write(kernel: ModuleType) -> None:
 
 
 def read_heads(kernel: ModuleType) -> None:
-    """Header fields, right and wrong: no frames."""
-    lines = b"Upgrade: websocket\r\nHost: h\r\nX-A: b\r\n"
-    for end in (b"\r\n", b"", b"no colon\r\n\r\n", b"A: \0\r\n\r\n"):
+    """Requests and header fields, right and wrong: no frames."""
+    lines = b"Upgrade: websocket\r\nHost: h\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nX-A: b\r\n"
+    key = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: p\r\n"
+    for end in (key + b"\r\n", b"\r\n", b"", b"no colon\r\n\r\n", b"A: \0\r\n\r\n"):
         kernel.read_fields(lines + end, 0)
+        kernel.read_request(b"GET /path HTTP/1.1\r\n" + lines + end, 20)
 
 
 class Ends:

@@ -39,7 +39,7 @@ IN_SDIST = [
     "setup.py",
     "src/trio_websocket/__init__.py",
     "src/trio_websocket/_kernel/_cy.pyx",
-    "src/trio_websocket/_kernel/_cy_fields.pxi",
+    "src/trio_websocket/_kernel/_cy_heads.pxi",
     "src/trio_websocket/_kernel/_cy_ways.pxi",
     "tests/conftest.py",
 ]

@@ -17,6 +17,7 @@ def test_the_twin_has_every_name_of_the_contract(kernel: Any) -> None:
         "encode_header",
         "encode_message",
         "read_fields",
+        "read_request",
     ]
     assert sorted(kernel.__all__) == names
     assert all(hasattr(kernel, name) for name in names)

@@ -229,6 +229,34 @@ def test_the_twins_read_the_same_fields(
     assert outcome(compiled.read_fields, head, start) == outcome(plain.read_fields, head, start)
 
 
+REQUEST = [
+    *(
+        b"Host: h\r\n",
+        b"Upgrade: websocket\r\n",
+        b"Connection: Upgrade\r\n",
+        b"Sec-WebSocket-Version: 13\r\n",
+    ),
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+]
+
+
+@given(
+    lines=st.permutations(REQUEST),
+    more=st.lists(LINES, max_size=2),
+    at=st.integers(0, 200),
+    byte=st.binary(max_size=1),
+    max_fields=st.integers(4, 7),
+)
+def test_the_twins_read_the_same_requests(
+    plain: Any, compiled: Any, lines: list[bytes], more: list[bytes], at: int, byte: bytes, max_fields: int
+) -> None:
+    head = b"GET / HTTP/1.1\r\n" + b"".join(lines + more) + b"\r\n"
+    for each in (head, head[:at] + byte + head[at + 1 :]):
+        assert outcome(compiled.read_request, each, max_fields) == outcome(
+            plain.read_request, each, max_fields
+        )
+
+
 def test_the_twins_share_the_type_of_headers(plain: Any, compiled: Any) -> None:
     assert compiled.FrameHeader is plain.FrameHeader
     assert compiled.Buffer is plain.Buffer

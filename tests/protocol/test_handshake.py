@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
+import h11
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket.protocol import PerMessageDeflate
@@ -17,7 +21,9 @@ from trio_websocket.protocol._handshake import (
     make_key,
     request_headers,
     response_headers,
+    usual_request,
 )
+from trio_websocket.protocol._http1_messages import parse_request
 
 # RFC 6455 §1.3.
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -252,6 +258,116 @@ def test_a_bad_request_gets_a_status_and_a_text(
     error = refused(replaced(REQUEST, name, *values))
     assert error.status_code == status_code
     assert text in str(error)
+
+
+# What a usual request says is known without all the rules; but these are what counts.
+
+USUAL = (
+    *(b"Host: h", b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Key: " + KEY),
+    *(b"Sec-WebSocket-Version: 13", b"Origin: http://h", b"Sec-WebSocket-Protocol: a, b"),
+    b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+)
+FIRST_LINE = b"GET /a?b HTTP/1.1"
+
+
+def head(*lines: bytes, first_line: bytes = FIRST_LINE) -> bytes:
+    return b"".join(line + b"\r\n" for line in (first_line, *lines, b""))
+
+
+def test_a_usual_request_is_read_without_h11(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(h11, "Connection", None)
+    request = usual_request(head(*USUAL), 8)
+    assert request is not None
+    assert request.path == "/a?b"
+    assert request.headers == (
+        *((b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"sec-websocket-key", KEY)),
+        *((b"sec-websocket-version", b"13"), (b"origin", b"http://h")),
+    )
+    assert request.key == KEY
+    assert request.subprotocols == ("a", "b")
+    assert request.extensions == (("permessage-deflate", [("client_max_window_bits", None)]),)
+    assert usual_request(head(*USUAL), 7) is None
+
+
+def test_a_usual_request_may_propose_and_offer_nothing() -> None:
+    request = usual_request(head(*USUAL[:5]), 128)
+    assert request is not None
+    assert (request.subprotocols, request.extensions) == ((), ())
+
+
+def outcome(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except RemoteProtocolError as error:
+        return str(error), error.status_code
+
+
+VARIANTS: dict[bytes, list[bytes]] = {
+    b"Host": [b"", b"h:80", b"[::1]", b"h/", b"h h", b"h, i", b"\xff"],
+    b"Upgrade": [b"WebSocket", b"websocket, h2c", b"h2c", b"", b"websockets"],
+    b"Connection": [b"upgrade", b"keep-alive, Upgrade", b"Keep-Alive,Upgrade", b"close", b"", b"upgrades"],
+    b"Sec-WebSocket-Key": [
+        KEY[:-1],
+        KEY + b"=",
+        b"_" + KEY[1:],
+        KEY[:-2] + b"xx",
+        KEY[:-1] + b"\t",
+        b"",
+        KEY * 2,
+    ],
+    b"Sec-WebSocket-Version": [b"8", b"013", b"13, 13", b""],
+    b"Sec-WebSocket-Protocol": [b"a", b"a, a", b"a b", b"", b"\xff"],
+    b"Sec-WebSocket-Extensions": [b"x; y=1", b"x;;", b"", b'x; y="z'],
+    b"Content-Length": [b"0", b"1", b"x", b""],
+    b"Transfer-Encoding": [b"chunked", b"x"],
+    b"Cookie": [b"a=b", b""],
+}
+FIRST_LINES = [
+    *(
+        b"GET / HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"GET http://h/a HTTP/1.1",
+        b"POST / HTTP/1.1",
+        b"get / HTTP/1.1",
+    ),
+    *(b"GET / HTTP/1.0", b"GET / HTTP/1.2", b"GET /\xff HTTP/1.1", b"GET /a b HTTP/1.1", b"GET / HTTP/1.1 "),
+    *(b"GET /", b"GET / HTTP/1.1\r", b"GETS / HTTP/1.1", b"GET  / HTTP/1.1", b"GET /\x7f HTTP/1.1"),
+]
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> bytes:
+    """Usual requests, but for one or two lines, in any order."""
+    lines = list(USUAL)
+    for _ in range(draw(st.integers(0, 2))):
+        name = draw(st.sampled_from(list(VARIANTS)))
+        line = name + draw(st.sampled_from([b": ", b":", b":\t"])) + draw(st.sampled_from(VARIANTS[name]))
+        # In place of what there was, beside it, or not at all.
+        if how := draw(st.integers(0, 2)):
+            lines = [each for each in lines if not each.startswith(name)]
+        if how < 2:
+            lines.append(line if draw(st.booleans()) else line.lower())
+    first_line = draw(st.just(FIRST_LINE) | st.sampled_from(FIRST_LINES))
+    return head(*draw(st.permutations(lines)), first_line=first_line)
+
+
+@example(head(*USUAL))
+@example(head(*USUAL, b"Host: h"))
+@given(heads())
+def test_a_usual_request_is_what_all_the_rules_say(data: bytes) -> None:
+    usual = outcome(usual_request, data, 128)
+    if usual is not None:
+        assert usual == outcome(lambda: check_request(*parse_request(data)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"Connection: upgrade", b"connection: keep-alive, Upgrade", b"UPGRADE: WebSocket", b"host:h:8080"],
+)
+def test_what_browsers_send_is_usual(line: bytes) -> None:
+    name = line.partition(b":")[0].lower()
+    rest = [each for each in USUAL if not each.lower().startswith(name + b":")]
+    assert usual_request(head(line, *rest), 128) is not None
 
 
 def test_a_right_response_is_accepted() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "encode_header",
     "encode_message",
     "read_fields",
+    "read_request",
 ]
 
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         encode_header,
         encode_message,
         read_fields,
+        read_request,
     )
 else:
     Buffer = _twin.Buffer
@@ -73,3 +75,4 @@ else:
     encode_header = _twin.encode_header
     encode_message = _twin.encode_message
     read_fields = _twin.read_fields
+    read_request = _twin.read_request

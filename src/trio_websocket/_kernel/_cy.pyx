@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""The loops over bytes, compiled: the twin of `_py_frames`, `_py_ways` and `_py_fields`, which are its specification
+"""The loops over bytes, compiled: the twin of `_py_frames`, `_py_ways` and `_py_heads`, which are its specification
 and have its documentation.
 
 Names, results and errors are the same, and the same tests hold both. What differs is where bytes lie. A decoder has a
@@ -33,10 +33,10 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_CLEAR, Py_INCREF
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove
 
-from trio_websocket._kernel._py_fields import COMMON_FIELDS as _COMMON_FIELDS
-from trio_websocket._kernel._py_fields import COMMON_NAMES as _COMMON_NAMES
+from trio_websocket._kernel._py_heads import COMMON_FIELDS as _COMMON_FIELDS
+from trio_websocket._kernel._py_heads import COMMON_NAMES as _COMMON_NAMES
 from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 
 cdef extern from *:
@@ -75,6 +75,7 @@ __all__ = [
     "encode_header",
     "encode_message",
     "read_fields",
+    "read_request",
 ]
 
 cdef enum:
@@ -651,4 +652,4 @@ cdef inline object _decode(uint8_t* data, Py_ssize_t size, uint64_t key):
 
 
 include "_cy_ways.pxi"
-include "_cy_fields.pxi"
+include "_cy_heads.pxi"

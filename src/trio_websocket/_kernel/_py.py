@@ -1,6 +1,5 @@
 """The plain twin: all of the kernel in plain Python, as the specification of the compiled one."""
 
-from trio_websocket._kernel._py_fields import read_fields
 from trio_websocket._kernel._py_frames import (
     Buffer,
     FrameDecoder,
@@ -10,6 +9,7 @@ from trio_websocket._kernel._py_frames import (
     encode_header,
     encode_message,
 )
+from trio_websocket._kernel._py_heads import read_fields, read_request
 from trio_websocket._kernel._py_ways import Intake, Outlet
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "encode_header",
     "encode_message",
     "read_fields",
+    "read_request",
 ]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
+from trio_websocket._kernel import read_request
 from trio_websocket.protocol._deflate import PerMessageDeflate
 from trio_websocket.protocol._deflate_negotiation import check_answer, make_offers
 from trio_websocket.protocol._events import Headers
@@ -37,6 +38,7 @@ __all__ = [
     "make_key",
     "request_headers",
     "response_headers",
+    "usual_request",
 ]
 
 # RFC 6455 §1.3: the string that proves that the server understood the handshake.
@@ -183,6 +185,28 @@ def response_headers(
     return headers + build_headers(extra_headers, _RESERVED) if extra_headers else headers
 
 
+def usual_request(head: bytes, max_fields: int) -> OpeningRequest | None:
+    """Take the whole head of a request over HTTP/1.1 apart, and check it, as `check_request` would: the short way.
+
+    Returns:
+        None if it is not as usual, whether right or wrong.
+
+    Raises:
+        RemoteProtocolError: As `check_request`.
+    """
+    usual = read_request(head, max_fields)
+    if usual is None:
+        return None
+    path, headers, key, subprotocols, extensions = usual
+    return OpeningRequest(
+        path.decode("ascii"),
+        headers,
+        key,
+        _proposed_subprotocols(subprotocols),
+        _offered_extensions(extensions),
+    )
+
+
 def check_request(method: bytes, target: bytes, http_version: bytes, headers: Headers) -> OpeningRequest:
     """Check a client's request (RFC 6455 §4.2.1).
 
@@ -212,8 +236,8 @@ def check_request(method: bytes, target: bytes, http_version: bytes, headers: He
     _check_upgrade(values)
     _check_version(values)
     key = _check_key(values)
-    subprotocols = _proposed_subprotocols(values)
-    extensions = tuple(parse_extensions(values.get(b"sec-websocket-extensions", b"")))
+    subprotocols = _proposed_subprotocols(values.get(b"sec-websocket-protocol"))
+    extensions = _offered_extensions(values.get(b"sec-websocket-extensions"))
     shown_headers = tuple([field for field in headers if field[0] not in _NOT_IN_EVENT])
     return OpeningRequest(path, shown_headers, key, subprotocols, extensions)
 
@@ -300,16 +324,19 @@ def _check_key(values: _Values) -> bytes:
     return key
 
 
-def _proposed_subprotocols(values: _Values) -> tuple[str, ...]:
+def _proposed_subprotocols(value: bytes | None) -> tuple[str, ...]:
     # RFC 6455 §11.3.4: in a request the header MAY appear multiple times.
-    proposed = values.get(b"sec-websocket-protocol")
-    if proposed is None:
+    if value is None:
         return ()
-    names = parse_tokens(proposed, "Sec-WebSocket-Protocol")
+    names = parse_tokens(value, "Sec-WebSocket-Protocol")
     # RFC 6455 §4.1, item 10: they MUST all be unique strings.
     if len(set(names)) != len(names):
         raise _bad_request("the Sec-WebSocket-Protocol header has a subprotocol twice")
     return tuple(names)
+
+
+def _offered_extensions(value: bytes | None) -> tuple[Extension, ...]:
+    return () if value is None else tuple(parse_extensions(value))
 
 
 def check_response(

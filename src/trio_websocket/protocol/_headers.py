@@ -105,7 +105,7 @@ def parse_extensions(value: bytes) -> list[Extension]:
         RemoteProtocolError: It is malformed; `status_code` is 400.
     """
     extensions: list[Extension] = []
-    position = _skip_empty_elements(value, 0) if value else 0
+    position = _skip_empty_elements(value, 0)
     while position < len(value):
         name = _EXTENSION_NAME.match(value, position)
         if name is None:

@@ -34,9 +34,11 @@ from trio_websocket.protocol._handshake import (
     make_key,
     request_headers,
     response_headers,
+    usual_request,
 )
 from trio_websocket.protocol._headers import Extension, HeaderInput, check_subprotocols, shown
 from trio_websocket.protocol._http1_messages import (
+    MAX_HEADERS,
     ResponseParser,
     final_response,
     get_request,
@@ -415,9 +417,11 @@ class ServerHandshake(_Handshake):
             if self._eof_received:
                 raise self._ended()
             return NEED_DATA
-        method, target, http_version, headers = parse_request(head)
-        self._is_head = method == b"HEAD"
-        request = check_request(method, target, http_version, headers)
+        request = usual_request(head, MAX_HEADERS)
+        if request is None:
+            method, target, http_version, headers = parse_request(head)
+            self._is_head = method == b"HEAD"
+            request = check_request(method, target, http_version, headers)
         if self._eof_received:
             raise self._left_early()
         self._request = request

@@ -1,9 +1,10 @@
 """HTTP/1.1 messages, as far as an opening handshake needs them (RFC 9112): put together, and taken apart.
 
-A head of the form that nearly every peer sends is taken apart by the kernel, any other by h11. The kernel takes less
-than h11 does, and tests hold that it reads it the same; so h11 says what is right, and why something is wrong, and a
-usual handshake does not pay the 50 µs that h11 takes. (httptools, which is compiled, takes 5, and the kernel 2; but
-httptools takes requests without a Host or with two, and refuses methods that are well-formed.)
+A head of the form that nearly every peer sends is taken apart by the kernel: a request in `usual_request`, a response
+here. The kernel takes less than h11 does, and tests hold that it reads it the same; so h11 says what is right, and why
+something is wrong, and a usual handshake does not pay the 50 µs that h11 takes. (httptools, which is compiled, takes 5,
+and the kernel 3, with all checks; but httptools takes requests without a Host or with two, and refuses methods that are
+well-formed.)
 
 h11 is used here and nowhere else, for heads and for a rejection's body; none of its types or errors leaves this
 module.
@@ -22,12 +23,19 @@ from trio_websocket._kernel import read_fields
 from trio_websocket.protocol._events import Headers
 from trio_websocket.protocol._headers import HeaderInput, build_headers, shown
 
-__all__ = ["ResponseParser", "final_response", "get_request", "parse_request", "switching_response"]
+__all__ = [
+    "MAX_HEADERS",
+    "ResponseParser",
+    "final_response",
+    "get_request",
+    "parse_request",
+    "switching_response",
+]
 
-_MAX_HEADERS = 128
-# RFC 9112 §3 and §4, without what is optional or obsolete.
-_REQUEST_LINE = re.compile(rb"GET ([\x21-\x7e]+) HTTP/1\.1\r\n")
+MAX_HEADERS = 128
+# RFC 9112 §4, without what is obsolete.
 _SWITCHING_LINE = re.compile(rb"HTTP/1\.1 101(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
+_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
 _PHRASES = {status.value: status.phrase for status in http.HTTPStatus}
 # RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no content.
 _WITHOUT_BODY = frozenset({204, 205, 304})
@@ -94,11 +102,6 @@ def final_response(
 
 def parse_request(head: bytes) -> tuple[bytes, bytes, bytes, Headers]:
     """Take a whole head apart: method, target, version, header fields with lower-case names."""
-    if (line := _REQUEST_LINE.match(head)) is not None:
-        headers = _usual_fields(head, line.end(), hosts=1)
-        if headers is not None:
-            _check_count(len(headers), 431)
-            return b"GET", line[1], b"1.1", headers
     connection = h11.Connection(h11.SERVER)
     connection.receive_data(head)
     try:
@@ -110,15 +113,6 @@ def parse_request(head: bytes) -> tuple[bytes, bytes, bytes, Headers]:
     assert isinstance(event, h11.Request)
     _check_count(len(event.headers), 431)
     return event.method, event.target, event.http_version, _fields_of(event)
-
-
-def _usual_fields(head: bytes, start: int, *, hosts: int) -> Headers | None:
-    """Take the field lines apart, which begin at `start`; None if h11 has to do it."""
-    lines = head.lower()
-    # RFC 9112 §3.2 and §6: what h11 knows the rules of.
-    if lines.count(b"\nhost:") != hosts or b"\ncontent-length:" in lines or b"\ntransfer-encoding:" in lines:
-        return None
-    return read_fields(head, start)
 
 
 def _fields_of(event: h11.Request | h11.InformationalResponse | h11.Response) -> Headers:
@@ -134,9 +128,9 @@ def _reason(error: h11.RemoteProtocolError) -> str:
 
 
 def _check_count(count: int, status_code: int | None) -> None:
-    if count > _MAX_HEADERS:
+    if count > MAX_HEADERS:
         raise RemoteProtocolError(
-            f"{count} header fields exceed the limit of {_MAX_HEADERS}", status_code=status_code
+            f"{count} header fields exceed the limit of {MAX_HEADERS}", status_code=status_code
         )
 
 
@@ -153,8 +147,9 @@ class ResponseParser:
     def parse_head(self, head: bytes) -> tuple[int, Headers]:
         """Take a whole head apart: status, header fields with lower-case names."""
         if (line := _SWITCHING_LINE.match(head)) is not None:
-            headers = _usual_fields(head, line.end(), hosts=0)
-            if headers is not None:
+            headers = read_fields(head, line.end())
+            # RFC 9112 §6: what h11 knows the rules of.
+            if headers is not None and not any(name in _OF_A_BODY for name, _ in headers):
                 _check_count(len(headers), None)
                 return 101, headers
         connection = self._connected()

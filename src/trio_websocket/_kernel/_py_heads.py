@@ -1,17 +1,23 @@
-"""The field lines of HTTP/1.1's heads, in plain Python: the specification that a compiled twin has to match."""
+"""The heads of HTTP/1.1, as nearly all peers send them, in plain Python: the specification that a compiled twin has to match."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "read_fields"]
+__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "read_fields", "read_request"]
 
 Field = tuple[bytes, bytes]
 
 # RFC 9110 §5.1, §5.5 and §5.6.2: a token, a colon, and no control characters but the tab. Nothing that is obsolete:
 # no line ends with a bare LF, and none is folded.
 _FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
+
+_REQUEST_LINE = re.compile(rb"GET (/[\x21-\x7e]*) HTTP/1\.1\r\n")
+_HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
+_KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
+_OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_HIDDEN = frozenset({b"host", b"sec-websocket-protocol", b"sec-websocket-extensions"})
 
 # A connection keeps the fields of its request. What nearly all requests have in common is kept once for all of them:
 # names, and whole fields.
@@ -50,3 +56,31 @@ def read_fields(head: bytes, start: int) -> tuple[Field, ...] | None:
         fields.append(COMMON_FIELDS.get(field, field))
         start = line.end()
     return tuple(fields) if head[start:] == b"\r\n" else None
+
+
+def read_request(
+    head: bytes, max_fields: int
+) -> tuple[bytes, tuple[Field, ...], bytes, bytes | None, bytes | None] | None:
+    """Take the head of a right opening request apart, if it is a usual one (RFC 6455 §4.2.1).
+
+    Returns:
+        The path, the fields but for Host and the next two, the key, and what is proposed as Sec-WebSocket-Protocol and offered as
+        Sec-WebSocket-Extensions, or None for neither. None in place of all that if there is anything to find fault with, a name
+        that comes twice, a body, or more than `max_fields`: somebody who knows all the rules has to look at it.
+    """
+    line = _REQUEST_LINE.match(head)
+    fields = None if line is None else read_fields(head, line.end())
+    if line is None or fields is None or len(fields) > max_fields:
+        return None
+    values = dict(fields)
+    host, key = values.get(b"host"), values.get(b"sec-websocket-key")
+    if host is None or key is None or not _HOST.fullmatch(host) or not _KEY.fullmatch(key):
+        return None
+    if len(values) < len(fields) or not _OF_A_BODY.isdisjoint(values):
+        return None
+    if values.get(b"sec-websocket-version") != b"13" or values.get(b"upgrade", b"").lower() != b"websocket":
+        return None
+    if values.get(b"connection", b"").lower() not in (b"upgrade", b"keep-alive, upgrade"):
+        return None
+    shown = tuple([field for field in fields if field[0] not in _HIDDEN])
+    return line[1], shown, key, values.get(b"sec-websocket-protocol"), values.get(b"sec-websocket-extensions")
