@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -206,6 +207,7 @@ class Out:
 
     def __init__(self, kernel: Any, fd: int, *, max_size: int = 10) -> None:
         self.turns = 0
+        self.backlog = 0
         self.outgoing: list[bytes] = []
         self.collected: list[bytes] = []
         self.rest: list[bytes] = []
@@ -291,6 +293,20 @@ def test_nothing_overtakes_what_waits(kernel: Any, sockets: Any, send: Send) -> 
     way.outgoing.clear()
     assert send(way, b"third")
     assert len(way.collected) == 1
+
+
+def test_message_is_not_taken_while_too_much_waits(kernel: Any, sockets: Any) -> None:
+    way = Out(kernel, sockets[0].fileno())
+    way.outgoing.append(b"first")
+    for max_backlog, backlog in ((0, 1), (10, 11)):
+        way.outlet.max_backlog, way.backlog = max_backlog, backlog
+        assert not way.outlet.send_message(b"x")
+        assert way.outlet.send(b"x")
+        way.backlog -= 1
+        assert way.outlet.send_message(b"x")
+    way.outlet.max_backlog, way.backlog = math.inf, 2**70
+    assert way.outlet.send_message(b"x")
+    assert len(way.collected) == 5
 
 
 def test_nothing_goes_out_of_a_closed_outlet(kernel: Any, sockets: Any, send: Send) -> None:

@@ -588,6 +588,7 @@ class Leavings:
     """What an outlet belongs to."""
 
     turns = 0
+    backlog = 0
 
     def collect(self, data: bytes) -> None:
         raise AssertionError

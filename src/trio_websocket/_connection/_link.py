@@ -20,7 +20,7 @@ from trio_websocket._connection._heartbeats import end_heartbeat
 from trio_websocket._connection._inbox import Inbox, wake
 from trio_websocket._connection._pings import PingsInFlight
 from trio_websocket._exceptions import ConnectionClosed, RemoteProtocolError
-from trio_websocket._kernel import Buffer
+from trio_websocket._kernel import Buffer, Outlet
 from trio_websocket._options import ConnectionOptions
 from trio_websocket._transports import Transport
 from trio_websocket.protocol import (
@@ -42,8 +42,7 @@ logger = logging.getLogger("trio-websocket")
 
 _ids = itertools.count()
 
-# Events, and fragments of one message, that are taken out of a session at once: a peer that sends nothing but tiny frames
-# has to take turns with all others.
+# Events, or fragments of one message, that are taken out of a session at once: a peer with many tiny frames takes turns.
 PULL_BUDGET = 256
 
 # Seconds that a peer has to end its side of the transport after the last close frame.
@@ -56,6 +55,7 @@ class Link:
     Attributes:
         inbox: What was received and not taken yet.
         pings: What was asked and not answered yet.
+        outlet: The short way of messages to the transport; None while there is none, or a held pong waits for room.
         latency: Seconds between the latest answered ping and its pong, or None before the first.
         is_lost: Whether the transport is gone.
         senders: The queue of those that wait for room, or None if nobody does.
@@ -63,7 +63,7 @@ class Link:
 
     __slots__ = (
         *("_cause", "_id", "_intake", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs"),
-        *("_is_pull_due", "_lost", "_outlet", "inbox", "is_lost", "latency", "options", "pings", "senders"),
+        *("_is_pull_due", "_lost", "inbox", "is_lost", "latency", "options", "outlet", "pings", "senders"),
         *("session", "transport"),
     )
 
@@ -75,9 +75,10 @@ class Link:
         # Writing.
         self.senders: trio.StrictFIFOLock | None = None  # held by who waits for room first, or sends in parts
         self._is_holding_pongs = False
-        self._outlet = transport.outlet
-        if self._outlet is not None:
-            session.set_up(self._outlet)
+        self.outlet: Outlet | None = transport.outlet
+        if self.outlet is not None:
+            session.set_up(self.outlet)
+            self.outlet.max_backlog = options.write_backlog
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
         self._intake = session.make_intake(self.inbox.receivers, wake, self._take_in)
@@ -138,13 +139,11 @@ class Link:
 
     def send_message(self, message: Message, compress: bool | None = None) -> None:
         """Hand a message over, whole: compressed, if at all, in the step that hands it over."""
-        if self._outlet is None or not self._outlet.send_message(message):
-            data = self.session.message_to_send(message, compress)
-            if data is None:
-                self.flush()
-                return
+        data = self.session.message_to_send(message, compress)
+        if data is None:
+            self.flush()
+        else:
             self.transport.write(data)
-        if self._is_holding_pongs or self.transport.backlog > self.options.write_backlog:
             self._check_backlog()
 
     def send_fragment(self, data: Message, compress: bool | None, *, is_final: bool) -> None:
@@ -176,6 +175,7 @@ class Link:
 
     def _hold_pongs(self, hold: bool) -> None:
         self._is_holding_pongs = hold
+        self.outlet = None if hold else self.transport.outlet
         self.session.hold_pongs(hold)
 
     # --------------------------------------------------------------------------------------------------- reading

@@ -29,6 +29,9 @@ async def send_message_in_turn(link: Link, message: Message, compress: bool | No
     """
     if not isinstance(message, MESSAGE_TYPES):
         raise not_a_message(message)
+    if link.senders is None and link.has_room_to_send():
+        link.send_message(message, compress)
+        return
     lock = await take_turn(link)
     try:
         await link.wait_room_to_send()

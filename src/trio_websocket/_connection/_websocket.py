@@ -151,9 +151,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if not link.session.is_open:
             raise link.make_closed()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if link.senders is None and link.transport.backlog <= link.options.write_backlog:
-            link.send_message(message, compress)
-        else:
+        outlet = link.outlet
+        if outlet is None or link.senders is not None or not outlet.send_message(message):
             await send_message_in_turn(link, message, compress)
         # As `is_due`, without another call for every message.
         turns = self._turns
@@ -170,10 +169,12 @@ class WebSocketConnection(trio.abc.AsyncResource):
             ValueError: As `send_message`.
             ConnectionClosed: The connection is closed or closing.
         """
+        link = self._link
         self._check_open()
-        if self._link.senders is not None or not self._link.has_room_to_send():
+        if link.senders is not None or not link.has_room_to_send():
             raise trio.WouldBlock
-        self._link.send_message(message, compress)
+        if link.outlet is None or not link.outlet.send_message(message):
+            link.send_message(message, compress)
 
     @trio.lowlevel.enable_ki_protection
     async def send_fragments(

@@ -80,6 +80,7 @@ cdef class Outlet:
     cdef object _owner
     cdef long long _sent_at
     cdef public Py_ssize_t max_size
+    cdef public object max_backlog
     cdef public object random_bytes
 
     def __cinit__(self, int fd, list outgoing not None, clock, owner):
@@ -89,6 +90,7 @@ cdef class Outlet:
         self._owner = owner
         self._sent_at = -1
         self.max_size = -1
+        self.max_backlog = 0
 
     def close(self):
         self._owner = None
@@ -97,7 +99,9 @@ cdef class Outlet:
         return self._send(data)
 
     def send_message(self, message):
-        if self.max_size < 0:
+        if self.max_size < 0 or self._owner is None:
+            return False
+        if PyList_GET_SIZE(self._outgoing) and self._owner.backlog > self.max_backlog:
             return False
         cdef bytes mask = None if self.random_bytes is None else self.random_bytes(4)
         cdef bytes frame = _encode_message(message, self.max_size, mask)

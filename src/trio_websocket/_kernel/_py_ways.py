@@ -87,6 +87,10 @@ class Clock(Protocol):
 class OutletOwner(Protocol):
     """What an outlet tells, synchronously, of what does not go out at once."""
 
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait to be sent."""
+
     def collect(self, data: bytes) -> None:
         """Send `data` later, behind what waits, and perhaps together with it."""
 
@@ -102,6 +106,7 @@ class Outlet:
 
     Attributes:
         max_size: As in `encode_message`; a negative one, as at first, takes no message.
+        max_backlog: While more bytes than that wait, no message is taken; 0 at first.
         random_bytes: Gives as many unpredictable bytes as asked for, for masking keys; None for no masks.
 
     Args:
@@ -111,7 +116,10 @@ class Outlet:
         owner: Who is told of all else.
     """
 
-    __slots__ = ("_clock", "_fd", "_outgoing", "_owner", "_sent_at", "max_size", "random_bytes")
+    __slots__ = (
+        *("_clock", "_fd", "_outgoing", "_owner", "_sent_at"),
+        *("max_backlog", "max_size", "random_bytes"),
+    )
 
     def __init__(self, fd: int, outgoing: list[Any], clock: Clock, owner: OutletOwner) -> None:
         self._fd = fd
@@ -120,6 +128,7 @@ class Outlet:
         self._owner: OutletOwner | None = owner
         self._sent_at = -1
         self.max_size: int = -1
+        self.max_backlog: float = 0
         self.random_bytes: Callable[[int], bytes] | None = None
 
     def close(self) -> None:
@@ -159,7 +168,9 @@ class Outlet:
         Raises:
             UnicodeEncodeError: It is a str with a surrogate in it; nothing has happened.
         """
-        if self.max_size < 0:
+        if self.max_size < 0 or self._owner is None:
+            return False
+        if self._outgoing and self._owner.backlog > self.max_backlog:
             return False
         mask = None if self.random_bytes is None else self.random_bytes(4)
         frame = encode_message(message, self.max_size, mask)
