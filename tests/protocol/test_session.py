@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -601,15 +601,14 @@ class Leavings:
 
 
 @pytest.mark.parametrize("message", ["text", b"bytes"])
-def test_message_may_go_to_a_descriptor_at_once(session: Session, message: Message) -> None:
-    # To an outlet, one descriptor is as good as another.
-    reading, writing = os.pipe()
-    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):
+def test_message_may_go_to_a_socket_at_once(session: Session, message: Message) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
         leavings = Leavings()
-        outlet = Outlet(writing, [], leavings, leavings)
+        outlet = Outlet(ours.fileno(), [], leavings, leavings)
         session.set_up(outlet)
         assert outlet.send_message(message)
-        data = pipe.read(100)
+        data = theirs.recv(100)
     other = Session(Role.CLIENT if session.role is Role.SERVER else Role.SERVER)
     other.receive_data(data)
     assert other.next_message() == message

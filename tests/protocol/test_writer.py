@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import array
 import itertools
-import os
 import random
+import socket
 import zlib
 from types import SimpleNamespace
 from typing import Any
@@ -71,14 +71,14 @@ def test_nothing_goes_out_alone_before_what_is_queued(writer: FrameWriter) -> No
 
 
 def test_outlet_makes_frames_as_the_writer_does() -> None:
-    reading, writing = os.pipe()
-    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
         for random_bytes in None, lambda size: MASK[:size]:
             writer = FrameWriter(random_bytes)
-            outlet = Outlet(writing, [], SimpleNamespace(turns=0), SimpleNamespace())
+            outlet = Outlet(ours.fileno(), [], SimpleNamespace(turns=0), SimpleNamespace())
             writer.set_up(outlet)
             assert outlet.send_message("Hello")
-            assert pipe.read(100) == writer.encode_alone("Hello")
+            assert theirs.recv(100) == writer.encode_alone("Hello")
             # Large ones go beside their headers.
             assert not outlet.send_message(bytes(2**14))
 

@@ -7,9 +7,8 @@ import types
 from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-import outcome
 import trio
 
 from trio_websocket._connection._parts import PartQueue
@@ -19,7 +18,8 @@ __all__ = ["Inbox", "wake"]
 # Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
 _NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
 
-_Error = outcome.Error
+# What a receiver waits for. It may be woken with an error, too.
+_RECEIVED: Final = frozenset({str, bytes, PartQueue})
 
 # What a task is woken with need not be an outcome: Trio hands it on, and only we look at it.
 wake: Callable[[trio.lowlevel.Task, Any], None] = trio.lowlevel.reschedule
@@ -173,10 +173,11 @@ class Inbox:
             self._trapped = task
             self.receivers.append(task)
         delivered = yield trap
-        # Not by `isinstance`, which is slow for its abstract base.
-        if type(delivered) is _Error:
-            # We were cancelled, or the connection is closed.
+        if type(delivered) not in _RECEIVED:
             try:
+                if isinstance(delivered, Exception):
+                    raise delivered
+                # We were cancelled, and this is Trio's.
                 delivered.unwrap()
             finally:
                 # The error knows this frame, which must not know it in turn.
@@ -257,7 +258,7 @@ class Inbox:
         for receiver in self.receivers:
             # Who has a claim finds out itself.
             if receiver is not None:
-                wake(receiver, outcome.Error(make_error()))
+                wake(receiver, make_error())
         self.receivers.clear()
         if self.parts is not None:
             self.parts.wake()

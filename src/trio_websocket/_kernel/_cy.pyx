@@ -47,9 +47,10 @@ cdef extern from *:
     #define _read_socket(fd, to, size) read(fd, to, (unsigned) (size))
     #define _write_socket(fd, data, size) write(fd, data, (unsigned) (size))
     #else
-    #include <unistd.h>
-    #define _read_socket read
-    #define _write_socket write
+    #include <sys/socket.h>
+    /* Cheaper than read and write, which ask for a file's position. */
+    #define _read_socket(fd, to, size) recv(fd, to, size, 0)
+    #define _write_socket(fd, data, size) send(fd, data, size, 0)
     #endif
     """
     Py_ssize_t _read_socket(int fd, void* to, size_t size) noexcept nogil

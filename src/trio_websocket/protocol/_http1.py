@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-What comes in is kept here until a head (the lines up to the first empty one) is whole; only then is it given
-to `_http1_messages`, which takes it apart. So the bound on a head holds before memory is spent, each byte is
-looked at once however the bytes are cut, bytes that cannot be HTTP are told from the first one on, and no
-parser sees what follows the handshake. `_http1_messages` hides h11, so that another parser can take its place.
+What comes in is kept here until a head (the lines up to the first empty one) is whole; only then is it taken apart:
+a usual request by `usual_request`, all else by `_http1_messages`, which hides h11. So the bound on a head holds before
+memory is spent, each byte is looked at once however the bytes are cut (twice, if the first piece is not the whole
+request), bytes that cannot be HTTP are told from the first one on, and no parser sees what follows the handshake.
 """
 
 from __future__ import annotations
@@ -63,8 +63,7 @@ class _Peer(NamedTuple):
     start: re.Pattern[bytes]
     first_line: re.Pattern[bytes]
     tls_hint: str
-    # How much it may send ahead of `next_event`. One call of `receive_data` may go over it, as its bytes are in
-    # the caller's memory already.
+    # How much it may send ahead of `next_event`; one `receive_data` may go over it, being in memory already.
     max_unread: int
 
 
@@ -346,8 +345,7 @@ class ServerHandshake(_Handshake):
 
         Raises:
             RemoteProtocolError: The request is not right, goes over a limit, or the client ended the
-                connection; the response that it gets, if any, is in `data_to_send()`. Every later call
-                raises the same.
+                connection; what it gets, if anything, is in `data_to_send()`. Later calls raise the same.
         """
         if self._error is not None:
             raise self._error
@@ -412,16 +410,20 @@ class ServerHandshake(_Handshake):
         self._discard()
 
     def _read_request(self) -> NeedData | RequestReceived:
-        head = self._take_head()
-        if head is None:
-            if self._eof_received:
-                raise self._ended()
-            return NEED_DATA
-        request = usual_request(head, MAX_HEADERS)
-        if request is None:
+        request = None
+        if not self._searched and len(self._buffer) <= self._max_header_size:
+            # As a rule, it has come in one piece, with nothing behind it.
+            request = usual_request(bytes(self._buffer), MAX_HEADERS)
+        if request is not None:
+            self._buffer.clear()
+        elif (head := self._take_head()) is not None:
             method, target, http_version, headers = parse_request(head)
             self._is_head = method == b"HEAD"
             request = check_request(method, target, http_version, headers)
+        elif self._eof_received:
+            raise self._ended()
+        else:
+            return NEED_DATA
         if self._eof_received:
             raise self._left_early()
         self._request = request
