@@ -104,7 +104,7 @@ class _Opening(Generic[_Handshake]):
         await self._waiters.park()
 
     def _wake(self) -> None:
-        # Let go of, for the same reason as the handshake.
+        # Whoever holds the request holds the opening, and an idle connection should be small: nothing is kept for later.
         waiters, self._waiters = self._waiters, None
         if waiters is not None:
             waiters.unpark_all()
@@ -151,7 +151,7 @@ class _Opening(Generic[_Handshake]):
         self._is_over = True
         self._wake()
         data = self._handshake.trailing_data
-        # Whoever holds the request holds the opening, and an idle connection should be small.
+        # As with `_waiters`.
         del self._handshake
         if not self._is_lost:
             self.transport.set_owner(link)
@@ -288,7 +288,7 @@ class ServerOpening(_Opening[ServerHandshake]):
     def accept(
         self, request: RequestReceived, subprotocol: str | None, extra_headers: HeaderList
     ) -> WebSocketConnection:
-        """Answer with 101, once (RFC 6455 §4.2.2).
+        """Answer with 101 (RFC 6455 §4.2.2). To be called once, or `reject` in its place.
 
         Raises:
             ValueError: The subprotocol was not proposed, or a header can't be sent.
@@ -303,7 +303,7 @@ class ServerOpening(_Opening[ServerHandshake]):
         return self._hand_over(Role.SERVER, completed, path=request.path, headers=request.headers)
 
     def reject(self, status_code: int, extra_headers: HeaderList, body: bytes | None) -> None:
-        """Answer with another status, once, and close.
+        """Answer with another status, and close. To be called once, or `accept` in its place.
 
         Raises:
             ValueError: The status can't be sent, or a header can't.

@@ -37,6 +37,21 @@ async def test_whoever_is_cancelled_leaves_the_line_as_it_was(is_taken: bool) ->
     assert link.senders is None
 
 
+async def test_whoever_is_cancelled_and_comes_late_leaves_the_next_line_alone() -> None:
+    link, _ = make_link()
+    lock = await take_turn(link)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turn, link)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+        # Before the one that was cancelled has run:
+        end_turn(link, lock)
+        with trio.CancelScope(shield=True):
+            next_lock = await take_turn(link)
+    assert next_lock is not lock
+    assert link.senders is next_lock
+
+
 def test_what_is_no_message_is_said() -> None:
     with pytest.raises(ValueError, match="a message is str, bytes, bytearray or memoryview, not int"):
         raise not_a_message(1)

@@ -134,6 +134,8 @@ def test_what_is_proposed_and_offered_is_given_apart(kernel: Any) -> None:
         {"Upgrade": b"WebSocket"},
         {"Connection": b"upgrade"},
         {"Connection": b"keep-alive, Upgrade"},
+        {"Connection": b"Upgrade ,keep-alive"},
+        {"x_a": b"c"},
     ],
 )
 def test_a_usual_request_need_not_be_written_alike(kernel: Any, lines: dict[str, bytes]) -> None:
@@ -170,7 +172,11 @@ def test_a_usual_request_need_not_be_written_alike(kernel: Any, lines: dict[str,
         pytest.param(request(Sec_WebSocket_Version=b"8"), id="WebSocket version"),
         pytest.param(request(Content_Length=b"0"), id="length"),
         pytest.param(request(Transfer_Encoding=b"chunked"), id="coding"),
-        pytest.param(request(x_a=b"c"), id="a name twice"),
+        pytest.param(request(host=b"h"), id="two hosts"),
+        pytest.param(request(sec_websocket_key=KEY), id="two keys"),
+        pytest.param(request(upgrade=b"websocket"), id="two upgrades"),
+        pytest.param(request(connection=b"x"), id="two connections"),
+        pytest.param(request(Sec_WebSocket_Protocol=b"a", sec_websocket_protocol=b"b"), id="two lists"),
         pytest.param(request(**{"X A": b"c"}), id="no token"),
     ],
 )

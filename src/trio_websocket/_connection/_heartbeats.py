@@ -158,7 +158,7 @@ class Heartbeats:
             if self._look_at(entry) and connection is not None and pinged_at is not None:
                 silence = trio.current_time() - pinged_at
                 cause = PeerSilent(silence, entry.heartbeat.interval, entry.heartbeat.timeout)
-                logger.info("%s: %s", connection, cause)
+                logger.info("%s: %s", str(connection), cause)
                 self.remove(connection)
                 connection.drop(cause)
 
@@ -174,7 +174,7 @@ class Heartbeats:
             seems_silent = entry.look(connection, trio.current_time())
         except Exception as error:
             # A bug of ours. Raised from here, it would end the whole run, and so all connections.
-            logger.exception("%s: failed", connection)
+            logger.exception("%s: failed", str(connection))
             self.remove(connection)
             connection.drop(error)
             return False

@@ -55,7 +55,7 @@ class Link:
     Attributes:
         inbox: What was received and not taken yet.
         pings: What was asked and not answered yet.
-        outlet: The short way of messages to the transport; None while there is none, or a held pong waits for room.
+        outlet: The short way of messages to the transport; None where there is none, and while pongs are held.
         latency: Seconds between the latest answered ping and its pong, or None before the first.
         is_lost: Whether the transport is gone.
         senders: The queue of those that wait for room, or None if nobody does.
@@ -256,7 +256,7 @@ class Link:
             if self._pull_some():
                 return
         except RemoteProtocolError as error:
-            logger.debug("%s: %s", self, error)
+            logger.debug("%s: %s", str(self), error)
             # The session keeps it, and its traceback leads back to the session; so does that of what it was made of.
             error.__traceback__ = error.__context__ = None
         if self.session.state is SessionState.CLOSED:
@@ -300,7 +300,7 @@ class Link:
             self.pull()
         except Exception as error:
             # A bug of ours. Raised from here, it would end the whole run, and so all connections.
-            logger.exception("%s: failed", self)
+            logger.exception("%s: failed", str(self))
             self._cause = self._cause or error
             self.transport.abort()
 
@@ -410,7 +410,7 @@ class Link:
             ValueError: The code must not be sent, or the reason is too long.
         """
         self.session.send_close(code, reason)
-        logger.debug("%s: closing with %s", self, self.session.close_sent)
+        logger.debug("%s: closing with %s", str(self), self.session.close_sent)
         self.inbox.clear()
         self._wake_all()
         self.flush()
@@ -441,7 +441,7 @@ class Link:
         linger = 0.0 if is_server and self.session.close_received is not None else LINGER
         self.transport.close(timeout=self.options.disconnect_timeout, linger=linger, shutdown=is_server)
         if logger.isEnabledFor(logging.INFO):
-            logger.info("%s: closed, %s", self, self.session.close_reason)
+            logger.info("%s: closed, %s", str(self), self.session.close_reason)
         self._wake_all()
 
     def _wake_all(self) -> None:

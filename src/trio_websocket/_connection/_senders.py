@@ -21,7 +21,7 @@ def not_a_message(message: object) -> ValueError:
 
 
 async def send_message_in_turn(link: Link, message: Message, compress: bool | None) -> None:
-    """Wait for room, after those that wait already, and then hand a message over.
+    """Hand a message over: at once if nobody waits and there is room, else after those that wait, when there is.
 
     Raises:
         ValueError: It is none.
@@ -60,6 +60,6 @@ def end_turn(link: Link, lock: trio.StrictFIFOLock) -> None:
 
 
 def _forget(link: Link, lock: trio.StrictFIFOLock) -> None:
-    # Whoever waits for a lock owns it as soon as it is released.
-    if not lock.locked():
+    # Whoever waits for a lock owns it as soon as it is released. Who was cancelled comes late: there may be another by now.
+    if link.senders is lock and not lock.locked():
         link.senders = None

@@ -1,4 +1,4 @@
-"""The loops over bytes, and the short ways between sockets and tasks. All above imports them from here, whichever twin serves.
+"""The loops over bytes (frames, HTTP heads), and the short ways between sockets and tasks; for all above, whichever twin serves.
 
 That is the compiled one, or the plain one where it was not built. The environment variable TRIO_WEBSOCKET_KERNEL,
 `compiled` or `plain`, leaves no choice.

@@ -59,13 +59,15 @@ def read_request(bytes head not None, Py_ssize_t max_fields):
         return None
     if PyBytes_GET_SIZE(key) != 24 or not _is_all(_OF_BASE64, key, 22) or not key.endswith(b"=="):
         return None
-    if len(values) < PyList_GET_SIZE(fields) or b"content-length" in values or b"transfer-encoding" in values:
+    if b"content-length" in values or b"transfer-encoding" in values:
+        return None
+    if len(values) < PyList_GET_SIZE(fields) and not _are_once([name for name, _ in fields]):
         return None
     cdef bytes upgrade = values.get(b"upgrade", b""), connection = values.get(b"connection", b"")
     if values.get(b"sec-websocket-version") != b"13" or upgrade.lower() != b"websocket":
         return None
     connection = connection.lower()
-    if connection != b"upgrade" and connection != b"keep-alive, upgrade":
+    if connection != b"upgrade" and b"upgrade" not in [option.strip(b" \t") for option in connection.split(b",")]:
         return None
     protocols = values.get(b"sec-websocket-protocol")
     extensions = values.get(b"sec-websocket-extensions")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "read_fields", "read_request"]
+__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "are_once", "read_fields", "read_request"]
 
 Field = tuple[bytes, bytes]
 
@@ -14,9 +14,16 @@ Field = tuple[bytes, bytes]
 _FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)\r\n")
 
 _REQUEST_LINE = re.compile(rb"GET (/[\x21-\x7e]*) HTTP/1\.1\r\n")
+# As in `protocol._handshake`.
 _HOST = re.compile(rb"[A-Za-z0-9\-._~!$&'()*+,;=%:\[\]]*")
 _KEY = re.compile(rb"[A-Za-z0-9+/]{22}==")
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
+_ONCE = frozenset(
+    {
+        *(b"host", b"upgrade", b"connection", b"sec-websocket-key", b"sec-websocket-version"),
+        *(b"sec-websocket-protocol", b"sec-websocket-extensions"),
+    }
+)
 _HIDDEN = frozenset({b"host", b"sec-websocket-protocol", b"sec-websocket-extensions"})
 
 # A connection keeps the fields of its request. What nearly all requests have in common is kept once for all of them:
@@ -65,8 +72,8 @@ def read_request(
 
     Returns:
         The path, the fields but for Host and the next two, the key, and what is proposed as Sec-WebSocket-Protocol and offered as
-        Sec-WebSocket-Extensions, or None for neither. None in place of all that if there is anything to find fault with, a name
-        that comes twice, a body, or more than `max_fields`: somebody who knows all the rules has to look at it.
+        Sec-WebSocket-Extensions, or None for neither. None in place of all that if there is anything to find fault with, one of
+        these that comes twice, a body, or more than `max_fields`: somebody who knows all the rules has to look at it.
     """
     line = _REQUEST_LINE.match(head)
     fields = None if line is None else read_fields(head, line.end())
@@ -76,11 +83,17 @@ def read_request(
     host, key = values.get(b"host"), values.get(b"sec-websocket-key")
     if host is None or key is None or not _HOST.fullmatch(host) or not _KEY.fullmatch(key):
         return None
-    if len(values) < len(fields) or not _OF_A_BODY.isdisjoint(values):
+    if values.get(b"sec-websocket-version") != b"13" or not _OF_A_BODY.isdisjoint(values):
         return None
-    if values.get(b"sec-websocket-version") != b"13" or values.get(b"upgrade", b"").lower() != b"websocket":
+    if len(values) < len(fields) and not are_once([name for name, _ in fields]):
         return None
-    if values.get(b"connection", b"").lower() not in (b"upgrade", b"keep-alive, upgrade"):
+    options = [option.strip(b" \t") for option in values.get(b"connection", b"").lower().split(b",")]
+    if values.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in options:
         return None
     shown = tuple([field for field in fields if field[0] not in _HIDDEN])
     return line[1], shown, key, values.get(b"sec-websocket-protocol"), values.get(b"sec-websocket-extensions")
+
+
+def are_once(names: list[bytes]) -> bool:
+    """Whether no name that must not be repeated is, or whose values would have to be joined."""
+    return all(names.count(name) < 2 for name in _ONCE)

@@ -361,17 +361,17 @@ def check_response(
     """
     values = values_by_name(headers)
     # RFC 6455 §4.1, item 2: an Upgrade header field with the value "websocket", case-insensitive.
-    upgrade = values.get(b"upgrade", b"")
-    if split_list(upgrade.lower()) != [b"websocket"]:
+    upgrade = values.get(b"upgrade")
+    if split_list((upgrade or b"").lower()) != [b"websocket"]:
         raise RemoteProtocolError(f"the response must have 'Upgrade: websocket', it has {_shown(upgrade)}")
     # Item 3: a Connection header field with the token "Upgrade", case-insensitive.
-    connection = values.get(b"connection", b"")
-    if not _has_element(connection, b"upgrade"):
+    connection = values.get(b"connection")
+    if not _has_element(connection or b"", b"upgrade"):
         raise RemoteProtocolError(
             f"the response must have 'Connection: Upgrade', it has {_shown(connection)}"
         )
     # Item 4: Sec-WebSocket-Accept, with the value that our key gives.
-    accept = values.get(b"sec-websocket-accept", b"")
+    accept = values.get(b"sec-websocket-accept")
     expected = accept_value(key)
     if accept != expected:
         raise RemoteProtocolError(
@@ -394,8 +394,10 @@ def _chosen_subprotocol(values: _Values, offered: Sequence[str]) -> str | None:
     chosen = values.get(b"sec-websocket-protocol")
     if chosen is None:
         return None
-    # RFC 6455 §11.3.4: it MUST NOT appear more than once in a response; several would be a list here, which is no token.
-    # §4.1, item 6: a subprotocol that was not requested fails the connection.
+    # RFC 6455 §11.3.4: it MUST NOT appear more than once in a response; several fields are a list here.
+    if b"," in chosen:
+        raise RemoteProtocolError(f"the server chose more than one subprotocol: {shown(chosen)}")
+    # RFC 6455 §4.1, item 6: a subprotocol that was not requested fails the connection.
     for name in offered:
         if name.encode("ascii") == chosen:
             return name
@@ -405,5 +407,5 @@ def _chosen_subprotocol(values: _Values, offered: Sequence[str]) -> str | None:
     )
 
 
-def _shown(value: bytes) -> str:
-    return shown(value, 80) if value else "none"
+def _shown(value: bytes | None) -> str:
+    return "none" if value is None else shown(value, 80)

@@ -107,18 +107,19 @@ def parse_extensions(value: bytes) -> list[Extension]:
     extensions: list[Extension] = []
     position = _skip_empty_elements(value, 0)
     while position < len(value):
-        name = _EXTENSION_NAME.match(value, position)
+        start = position
+        name = _EXTENSION_NAME.match(value, start)
         if name is None:
-            raise _malformed_extensions(value)
+            raise _malformed_extensions(value, start)
         parameters: list[tuple[str, str | None]] = []
         position = name.end()
         while (parameter := _EXTENSION_PARAMETER.match(value, position)) is not None:
-            parameters.append((parameter[1].decode("ascii"), _parameter_value(parameter, value)))
+            parameters.append((parameter[1].decode("ascii"), _parameter_value(parameter, start)))
             position = parameter.end()
         extensions.append((name[1].decode("ascii"), parameters))
         # What follows an extension is a comma, or nothing.
         if value[position : position + 1] not in (b",", b""):
-            raise _malformed_extensions(value)
+            raise _malformed_extensions(value, start)
         position = _skip_empty_elements(value, position)
     return extensions
 
@@ -129,19 +130,20 @@ def _skip_empty_elements(value: bytes, position: int) -> int:
     return match.end()
 
 
-def _parameter_value(parameter: re.Match[bytes], value: bytes) -> str | None:
+def _parameter_value(parameter: re.Match[bytes], start: int) -> str | None:
     if parameter[3] is None:
         return None if parameter[2] is None else parameter[2].decode("ascii")
     # RFC 6455 §9.1: when quoted, the value after unescaping MUST conform to 'token'.
     unquoted = _QUOTED_PAIR.sub(rb"\1", parameter[3])
     if not _TOKEN.fullmatch(unquoted):
-        raise _malformed_extensions(value)
+        raise _malformed_extensions(parameter.string, start)
     return unquoted.decode("ascii")
 
 
-def _malformed_extensions(value: bytes) -> RemoteProtocolError:
+def _malformed_extensions(value: bytes, start: int) -> RemoteProtocolError:
+    """The error for an extension that begins at `start`."""
     return RemoteProtocolError(
-        f"the Sec-WebSocket-Extensions header is malformed: {shown(value)}", status_code=400
+        f"the Sec-WebSocket-Extensions header is malformed: {shown(value[start:])}", status_code=400
     )
 
 

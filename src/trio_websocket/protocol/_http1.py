@@ -417,9 +417,8 @@ class ServerHandshake(_Handshake):
         if request is not None:
             self._buffer.clear()
         elif (head := self._take_head()) is not None:
-            method, target, http_version, headers = parse_request(head)
-            self._is_head = method == b"HEAD"
-            request = check_request(method, target, http_version, headers)
+            self._is_head = head.startswith(b"HEAD ")
+            request = usual_request(head, MAX_HEADERS) or check_request(*parse_request(head))
         elif self._eof_received:
             raise self._ended()
         else:
