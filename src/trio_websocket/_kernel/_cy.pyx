@@ -35,10 +35,10 @@ from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_
 from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
 
+from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 from trio_websocket._kernel._py_heads import COMMON_FIELDS as _COMMON_FIELDS
 from trio_websocket._kernel._py_heads import COMMON_NAMES as _COMMON_NAMES
 from trio_websocket._kernel._py_heads import are_once as _are_once
-from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 
 cdef extern from *:
     """

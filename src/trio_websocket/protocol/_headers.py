@@ -14,7 +14,6 @@ from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket.protocol._events import Headers
 
 __all__ = [
-    "TOKEN",
     "Extension",
     "HeaderInput",
     "basic_auth",
@@ -34,16 +33,16 @@ Extension = tuple[str, list[tuple[str, str | None]]]
 """An element of Sec-WebSocket-Extensions: its name, and its parameters, each with a value or None."""
 
 # RFC 9110 §5.6.2: token = 1*tchar.
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_TOKEN = re.compile(TOKEN)
+_TOKEN_PATTERN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_TOKEN = re.compile(_TOKEN_PATTERN)
 # RFC 9110 §5.5: a field value has no control characters but the tab; CR, LF and NUL are dangerous.
 _NOT_IN_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # RFC 6455 §9.1: extension-param = token [ "=" (token | quoted-string) ]; its grammar is that of RFC 2616,
 # which lets white space stand between any two parts.
-_EXTENSION_NAME = re.compile(rb"[ \t]*(" + TOKEN + rb")[ \t]*")
+_EXTENSION_NAME = re.compile(rb"[ \t]*(" + _TOKEN_PATTERN + rb")[ \t]*")
 _EXTENSION_PARAMETER = re.compile(
-    rb";[ \t]*(" + TOKEN + rb")[ \t]*"
-    rb"(?:=[ \t]*(?:(" + TOKEN + rb')|"((?:[^"\\]|\\.)*)")[ \t]*)?',
+    rb";[ \t]*(" + _TOKEN_PATTERN + rb")[ \t]*"
+    rb"(?:=[ \t]*(?:(" + _TOKEN_PATTERN + rb')|"((?:[^"\\]|\\.)*)")[ \t]*)?',
     re.DOTALL,
 )
 _EMPTY_ELEMENTS = re.compile(rb"[ \t,]*")
