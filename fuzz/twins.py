@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -10,6 +11,9 @@ from inputs import Outcome, Step, Wire, outcome, split
 
 PLAIN: Final = importlib.import_module("trio_websocket._kernel._py")
 COMPILED: Final = importlib.import_module("trio_websocket._kernel._cy")
+OURS, THEIRS = socket.socketpair()
+OURS.setblocking(False)
+MAX_IN_SOCKET: Final = 50_000  # it takes more
 MAX_STEPS_TO_END: Final = 30
 RECEIVE_ALL, MESSAGE, HEADER, PART = Step(0, 25), Step(2, 31), Step(4, 0), Step(6, 0)
 
@@ -26,6 +30,8 @@ class Run:
         self.told: list[tuple[Any, ...]] = []
         is_masked = bool(wire[4:5] > b"\x7f")
         self.intake = kernel.Intake(self.decoder, is_masked, 1000, self.receivers, self.tell, self.tell)
+        self.inlet = kernel.Inlet(OURS.fileno(), MAX_IN_SOCKET, 1000)
+        self.inlet.owner, self.inlet.intake = self, self.intake
         self.last: bytes | str = b""
 
     def step(self, step: Step) -> Outcome:
@@ -47,14 +53,24 @@ class Run:
         return result
 
     def tell(self, *what: Any) -> None:
-        """What the intake calls."""
+        """What intake and inlet call."""
         self.told.append(what)
+
+    read_on = tell
+
+    def read_failed(self, error: Exception) -> None:
+        """What the inlet calls."""
+        self.tell(type(error))
 
     def take_in(self, number: int, size: int) -> None:
         """Let somebody wait, or not, and give the intake something."""
         if number & 1:
             self.receivers.append(number if number & 2 else None)
-        self.intake.receive_data(self.wire.take(size))
+        if number & 4:
+            THEIRS.send(self.wire.take(min(size, MAX_IN_SOCKET)))
+            self.inlet.read(memoryview(bytearray(MAX_IN_SOCKET)))
+        else:
+            self.intake.receive_data(self.wire.take(size))
 
     def change_plain(self) -> None:
         """Let messages be read, or let them not be."""
@@ -85,7 +101,7 @@ class Run:
         """All that can be seen of a decoder."""
         decoder = self.decoder
         facts = self.wire.position, decoder.remaining, decoder.unread, decoder.is_filling
-        return *facts, decoder.is_plain, self.told, self.receivers
+        return *facts, decoder.is_plain, self.inlet.is_alive, self.told, self.receivers
 
 
 def check(data: bytes) -> None:

@@ -49,6 +49,11 @@ def test_receive_buffer_size_is_an_int(value: float) -> None:
         ConnectionOptions(receive_buffer_size=value)  # type: ignore[arg-type]
 
 
+def test_receive_buffer_size_asks_for_something() -> None:
+    with pytest.raises(ValueError, match="receive_buffer_size=0 asks for nothing"):
+        ConnectionOptions(receive_buffer_size=0)
+
+
 @pytest.mark.parametrize("value", [0, math.inf])
 def test_zero_and_infinity_are_limits(value: float) -> None:
     assert ConnectionOptions(max_message_size=value, connect_timeout=value).max_message_size == value

@@ -146,11 +146,12 @@ class Ends:
     """What both short ways belong to; what they tell it comes to nothing."""
 
     turns = 0
+    inlet: object = None
 
     def take(self, *_: object) -> None:
         """A message, or that there is more."""
 
-    collect = keep_rest = send_failed = take
+    collect = keep_rest = send_failed = read = read_on = read_failed = take
 
 
 def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socket]) -> None:
@@ -160,17 +161,19 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
     intake = kernel.Intake(decoder, False, 1000, [1, 2, None], ends.take, ends.take)
     outlet = kernel.Outlet(sockets[0].fileno(), [], ends, ends)
     outlet.max_size = 1000
+    inlet = kernel.Inlet(sockets[1].fileno(), 1000, 100)
+    ends.inlet, inlet.owner, inlet.intake = inlet, ends, intake
     buffer = memoryview(bytearray(1000))
     for message in ("one", b"two", "gr\u00fc\u00df", "\u6771" * 200, "collected"):
         outlet.send_message(message)
         ends.turns += message != "\u6771" * 200
-        with contextlib.suppress(BlockingIOError):
-            intake.receive_from(sockets[1].fileno(), buffer)
+        kernel.read_ready([(5, 1), (6, 1), (5, 3)], {5: ends}, 1, buffer)
     intake.receive_data(kernel.encode_frame(2, b"three")[:-1])
     with contextlib.suppress(UnicodeEncodeError):
         outlet.send_message("\ud800")
     kernel.Outlet(-1, [], ends, ends).send(b"nowhere")
     outlet.close()
+    inlet.owner = None
     decoder.close()
 
 

@@ -51,6 +51,7 @@ class _Opening(Generic[_Handshake]):
         has_ended: Whether the peer has gone.
     """
 
+    intake = None  # a handshake has no messages
     _peer: str
 
     def __init__(self, transport: Transport, handshake: _Handshake, options: ConnectionOptions) -> None:

@@ -97,6 +97,8 @@ class ConnectionOptions:
             raise TypeError(f"heartbeat={self.heartbeat!r} is not a Heartbeat")
         if self.receive_buffer_size is not None and not isinstance(self.receive_buffer_size, int):
             raise TypeError(f"receive_buffer_size={self.receive_buffer_size!r} is not an int")
+        if self.receive_buffer_size == 0:
+            raise ValueError("receive_buffer_size=0 asks for nothing")
 
     @property
     def receive_size(self) -> int | None:

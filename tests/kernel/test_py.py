@@ -10,6 +10,7 @@ def test_the_twin_has_every_name_of_the_contract(kernel: Any) -> None:
         "Buffer",
         "FrameDecoder",
         "FrameHeader",
+        "Inlet",
         "Intake",
         "Outlet",
         "apply_mask",
@@ -17,6 +18,7 @@ def test_the_twin_has_every_name_of_the_contract(kernel: Any) -> None:
         "encode_header",
         "encode_message",
         "read_fields",
+        "read_ready",
         "read_request",
     ]
     assert sorted(kernel.__all__) == names

@@ -26,14 +26,22 @@ def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class In:
-    """An intake of masked messages, and what comes through it."""
+    """An intake of masked messages, what comes through it, and an inlet from a socket."""
 
-    def __init__(self, kernel: Any, *receivers: str | None, max_size: int = 10, room: int = 64) -> None:
+    def __init__(
+        self, kernel: Any, *receivers: str | None, max_size: int = 10, fd: int = -1, room: int = 64
+    ) -> None:
         self.decoder = kernel.FrameDecoder()
         self.receivers = list(receivers)
         self.got: list[tuple[str | None, Any]] = []
-        self.buffer = memoryview(bytearray(room))
         self.intake = kernel.Intake(self.decoder, True, max_size, self.receivers, self.wake, self.take)
+        self.buffer = memoryview(bytearray(100))
+        self.use(kernel.Inlet(fd, room, 20))
+        self.told: list[Any] = []
+
+    def use(self, inlet: Any) -> None:
+        self.inlet = inlet
+        inlet.owner, inlet.intake = self, self.intake
 
     def wake(self, receiver: str, message: str | bytes) -> None:
         self.got.append((receiver, message))
@@ -41,15 +49,24 @@ class In:
     def take(self, message: str | bytes | None) -> None:
         self.got.append((None, message))
 
-    def receive_from(self, sock: socket.socket, wire: bytes) -> None:
-        """Receive `wire` from a socket, and see that nothing else came."""
-        assert self.intake.receive_from(sock.fileno(), self.buffer) == len(wire)
+    def read(self) -> None:
+        self.told.append("read")
+
+    def read_on(self, size: int) -> None:
+        self.told.append(size)
+
+    def read_failed(self, error: Exception) -> None:
+        self.told.append(error)
+
+    def receive(self) -> None:
+        """Have the inlet read."""
+        self.inlet.read(self.buffer)
         # What is kept was copied.
         self.buffer[:] = bytes(len(self.buffer))
 
 
 @pytest.fixture(params=["data", "socket"])
-def give(request: pytest.FixtureRequest, sockets: Any) -> Callable[[In, bytes], None]:
+def give(request: pytest.FixtureRequest, kernel: Any, sockets: Any) -> Callable[[In, bytes], None]:
     """Both ways to give bytes to an intake."""
     ours, theirs = sockets
 
@@ -57,8 +74,11 @@ def give(request: pytest.FixtureRequest, sockets: Any) -> Callable[[In, bytes], 
         if request.param == "data":
             way.intake.receive_data(wire)
         else:
+            way.use(kernel.Inlet(ours.fileno(), 64, 65))
             theirs.send(wire)
-            way.receive_from(ours, wire)
+            way.receive()
+            for told in way.told:
+                raise told
 
     return give
 
@@ -159,37 +179,6 @@ def test_nothing_comes_out_of_a_closed_decoder(kernel: Any, give: Give) -> None:
     assert (way.got, way.decoder.unread) == ([(None, None)], 0)
 
 
-def test_what_a_socket_has_is_received_up_to_the_size_of_the_buffer(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = In(kernel, "first", "second", "third", max_size=16, room=9)
-    theirs.send(frame(TEXT, b"one", mask=MASK) + frame(BINARY, b"two", mask=MASK))
-    theirs.send(frame(BINARY, b"sixteen bytes...", mask=MASK))
-    sizes = [way.intake.receive_from(ours.fileno(), way.buffer) for _ in range(5)]
-    assert sizes == [9, 9, 9, 9, 4]
-    assert [message for _, message in way.got] == ["one", b"two", None, None, b"sixteen bytes..."]
-
-
-def test_end_of_a_socket_is_nothing_received(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = In(kernel, "first")
-    way.decoder.receive_data(frame(TEXT, b"x", mask=MASK)[:-1])
-    theirs.close()
-    way.receive_from(ours, b"")
-    assert (way.got, way.decoder.unread) == ([], 6)
-    way.decoder.receive_data(frame(TEXT, b"x", mask=MASK)[-1:])
-    way.receive_from(ours, b"")
-    assert (way.got, way.decoder.unread) == ([], 7)
-
-
-def test_socket_that_does_not_receive_is_an_error_of_the_system(kernel: Any, sockets: Any) -> None:
-    way = In(kernel, "first")
-    with pytest.raises(BlockingIOError):
-        way.intake.receive_from(sockets[0].fileno(), way.buffer)
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        way.intake.receive_from(-1, way.buffer)
-    assert (way.got, way.decoder.unread) == ([], 0)
-
-
 def test_what_an_intake_calls_may_raise(kernel: Any, give: Give) -> None:
     way = In(kernel, "first")
     del way.got
@@ -197,6 +186,184 @@ def test_what_an_intake_calls_may_raise(kernel: Any, give: Give) -> None:
         with pytest.raises(AttributeError, match="got"):
             give(way, frame(TEXT, b"x", mask=MASK))
     assert (way.receivers, way.decoder.unread) == ([], 0)
+
+
+# --------------------------------------------------------------------------------------------- from socket to intake
+
+
+def unread_of(ours: socket.socket) -> bytes:
+    """What is left to read."""
+    with contextlib.suppress(BlockingIOError):
+        return ours.recv(1000, socket.MSG_PEEK)
+    return b""
+
+
+def test_what_a_socket_has_is_received_up_to_the_largest_size(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", "second", "third", max_size=16, fd=ours.fileno(), room=9)
+    theirs.send(frame(TEXT, b"one", mask=MASK) + frame(BINARY, b"two", mask=MASK))
+    theirs.send(frame(BINARY, b"sixteen bytes...", mask=MASK))
+    for left in (31, 22, 13, 4, 0):
+        way.receive()
+        assert len(unread_of(ours)) == left
+    assert [message for _, message in way.got] == ["one", b"two", None, None, b"sixteen bytes..."]
+    assert (way.inlet.is_alive, way.told) == (True, [])
+
+
+def test_no_more_is_read_than_the_buffer_takes(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", fd=ours.fileno())
+    theirs.send(frame(BINARY, b"12345", mask=MASK))
+    way.inlet.read(way.buffer[:6])
+    assert (way.got, way.decoder.unread) == ([(None, None)], 6)
+
+
+@pytest.mark.parametrize(("size", "told"), [(13, []), (14, [20]), (58, [64])])
+def test_read_that_is_not_short_is_told_behind_what_it_took(
+    kernel: Any, sockets: Any, size: int, told: list[int]
+) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", max_size=100, fd=ours.fileno())
+    way.told = way.got  # one behind the other
+    theirs.send(frame(BINARY, bytes(size), mask=MASK))
+    way.receive()
+    assert way.told == [("first", bytes(size)), *told]
+
+
+def test_every_read_is_told_where_none_is_short(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, fd=ours.fileno())
+    way.inlet.short_size = 0
+    theirs.send(b"x")
+    way.receive()
+    assert (way.told, way.decoder.unread) == ([1], 1)
+
+
+def test_end_of_a_socket_is_told_and_nothing_taken_in(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", fd=ours.fileno())
+    way.decoder.receive_data(frame(TEXT, b"x", mask=MASK))
+    theirs.close()
+    way.receive()
+    assert (way.told, way.got, way.inlet.is_alive) == ([0], [], True)
+
+
+def test_socket_that_does_not_receive_is_an_error_of_the_system_and_told(kernel: Any, sockets: Any) -> None:
+    for fd, expected in ((sockets[0].fileno(), errno.EAGAIN), (-1, errno.EBADF)):
+        way = In(kernel, "first", fd=fd)
+        way.receive()
+        [error] = way.told
+        assert isinstance(error, OSError)
+        assert error.errno == expected
+        assert (way.got, way.decoder.unread, way.inlet.is_alive) == ([], 0, False)
+
+
+def test_error_of_an_intake_is_told(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, fd=ours.fileno())
+    del way.got
+    theirs.send(frame(TEXT, b"x", mask=MASK))
+    way.receive()
+    [error] = way.told
+    assert isinstance(error, AttributeError)
+    assert not way.inlet.is_alive
+
+
+def test_owner_reads_itself_while_there_is_no_intake(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", fd=ours.fileno())
+    theirs.send(frame(TEXT, b"x", mask=MASK))
+    way.inlet.intake = None
+    way.receive()
+    assert (way.told, way.got, way.inlet.is_alive) == (["read"], [], False)
+    way.inlet.intake = way.intake
+    way.receive()
+    assert (way.told, way.got) == (["read"], [("first", "x")])
+
+
+def test_nothing_is_read_for_nobody(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", fd=ours.fileno())
+    theirs.send(b"x")
+    way.inlet.owner = None
+    way.receive()
+    way.inlet.intake = None
+    way.receive()
+    assert (way.told, way.got, unread_of(ours)) == ([], [], b"x")
+
+
+def test_inlet_belongs_to_nobody_at_first_and_reads_at_least_a_byte(kernel: Any) -> None:
+    inlet = kernel.Inlet(-1, 1, 0)
+    assert (inlet.owner, inlet.intake, inlet.max_size, inlet.is_alive) == (None, None, 1, False)
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"at least one byte, not {size}"):
+            kernel.Inlet(-1, size, 0)
+
+
+def test_inlet_may_be_closed_by_whom_it_wakes(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    way = In(kernel, "first", max_size=100, fd=ours.fileno())
+
+    def wake(receiver: str, message: bytes) -> None:
+        way.got.append((receiver, message))
+        way.inlet.intake = way.inlet.owner = None
+
+    way.inlet.intake = kernel.Intake(way.decoder, True, 100, way.receivers, wake, way.take)
+    theirs.send(frame(BINARY, bytes(30), mask=MASK))
+    way.receive()
+    assert (way.got, way.told) == ([("first", bytes(30))], [36])
+
+
+@pytest.mark.parametrize("method", ["read", "read_on", "read_failed"])
+def test_what_an_inlets_owner_raises_passes_through(kernel: Any, sockets: Any, method: str) -> None:
+    ours, theirs = sockets
+    way = In(kernel, fd=ours.fileno())
+    del way.told
+    if method == "read":
+        way.inlet.intake = None
+    elif method == "read_on":
+        theirs.close()
+    with pytest.raises(AttributeError, match="told"):
+        way.receive()
+
+
+READABLE = 1
+
+
+def read_ready(kernel: Any, told: list[tuple[int, int]], *ways: In) -> list[tuple[int, int]]:
+    """Read those of the sockets, which are numbered from 0."""
+    sockets = dict(enumerate(ways))
+    others: list[tuple[int, int]] = kernel.read_ready(told, sockets, READABLE, memoryview(bytearray(100)))
+    return others
+
+
+def test_sockets_are_read_in_turn_that_are_readable_and_no_more(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    ways = [In(kernel, fd=ours.fileno(), room=1) for _ in range(4)]
+    theirs.send(b"123456")
+    told = [(2, READABLE), (0, 5), (3, READABLE), (1, 4), (0, READABLE), (9, READABLE), (9, 4)]
+    assert read_ready(kernel, told, *ways) == [(0, 5), (1, 4), (9, 4)]
+    assert [way.decoder.unread for way in ways] == [1, 0, 1, 1]
+    assert unread_of(ours) == b"456"
+    assert read_ready(kernel, [], *ways) == []
+
+
+def test_socket_that_goes_while_others_are_read_is_left_out(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+    theirs.send(b"12")
+    way = In(kernel, fd=ours.fileno(), room=1)
+    served = {0: way, 1: way}
+    way.take = lambda message: served.clear()  # type: ignore[method-assign]
+    way.inlet.intake = kernel.Intake(way.decoder, True, 10, [], way.wake, way.take)
+    assert kernel.read_ready([(0, READABLE), (1, READABLE)], served, READABLE, way.buffer) == []
+    assert unread_of(ours) == b"2"
+
+
+def test_what_the_owner_of_one_socket_raises_passes_through(kernel: Any, sockets: Any) -> None:
+    way = In(kernel, fd=sockets[0].fileno())
+    del way.told
+    with pytest.raises(AttributeError, match="told"):
+        read_ready(kernel, [(0, READABLE)], way)
 
 
 # ------------------------------------------------------------------------------------------------ the short way out

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -71,24 +72,40 @@ STEPS = st.one_of(
     st.tuples(st.just("fill"), st.integers(-1, 30) | st.sampled_from([300, 65536, 10**7])),
     st.tuples(st.just("message"), st.booleans(), st.sampled_from([0, 30, 1000, 2**20, 2**63 - 1])),
     st.tuples(
-        st.just("intake"),
-        st.integers(1, 30) | st.sampled_from([300, 65536, 200_000]),
+        st.sampled_from(["intake", "inlet"]),
+        st.integers(1, 30) | st.sampled_from([300, 16384, 65536]),
         st.sampled_from([0, 1, None]),
     ),
     st.tuples(st.sampled_from(["header", "payload", "part", "header", "payload", "plain"])),
 )
 
 
+Sockets = tuple[socket.socket, socket.socket]
+
+
+@pytest.fixture(scope="module")
+def sockets() -> Iterator[Sockets]:
+    """What all runs read from and write to, one after the other."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2**18)
+        yield ours, theirs
+
+
 class Run:
     """One kernel's decoder, and where in the wire it is."""
 
-    def __init__(self, kernel: Any, wire: list[bytes | Large]) -> None:
+    def __init__(self, kernel: Any, wire: list[bytes | Large], sockets: Sockets) -> None:
         self.decoder = kernel.FrameDecoder()
         self.receivers: list[int | None] = []
         self.told: list[tuple[Any, ...]] = []
         self.intake = kernel.Intake(
             self.decoder, True, 1000, self.receivers, lambda *what: self.told.append(what), self.take_in
         )
+        ours, self.theirs = sockets
+        self.inlet = kernel.Inlet(ours.fileno(), 65536, 16384)
+        self.inlet.owner, self.inlet.intake = self, self.intake
         self.wire = b"".join(part.wire() if isinstance(part, Large) else part for part in wire)
         self.position = 0
 
@@ -100,6 +117,12 @@ class Run:
     def take_in(self, message: str | bytes | None) -> None:
         self.told.append((message,))
 
+    def read_on(self, size: int) -> None:
+        self.told.append(("more", size))
+
+    def read_failed(self, error: Exception) -> None:
+        self.told.append((type(error),))
+
     def receive(self, view: memoryview, size: int) -> int:
         if size < 0:
             raise BlockingIOError
@@ -107,15 +130,21 @@ class Run:
         view[: len(data)] = data
         return len(data)
 
+    def go_short_way(self, name: str, size: int, receiver: int | None) -> None:
+        if receiver != 0:
+            self.receivers.append(receiver)
+        if name == "intake":
+            self.intake.receive_data(self.take(size))
+        else:
+            self.theirs.send(self.take(size))
+            self.inlet.read(memoryview(bytearray(65536)))
+
     def step(self, name: str, *arguments: Any) -> Any:
         decoder = self.decoder
         if name == "receive":
             return decoder.receive_data(self.take(*arguments))
-        if name == "intake":
-            size, receiver = arguments
-            if receiver != 0:
-                self.receivers.append(receiver)
-            return self.intake.receive_data(self.take(size))
+        if name in {"intake", "inlet"}:
+            return self.go_short_way(name, *arguments)
         if name == "plain":
             decoder.is_plain = not decoder.is_plain
             return None
@@ -135,7 +164,7 @@ class Run:
         decoder = self.decoder
         return (
             *(self.position, decoder.remaining, decoder.unread, decoder.is_filling, decoder.is_plain),
-            *(self.told, self.receivers),
+            *(self.inlet.is_alive, self.told, self.receivers),
         )
 
 
@@ -150,10 +179,10 @@ def check_step(runs: tuple[Run, Run], *step: Any) -> Outcome:
 @given(wire=wires(), steps=st.lists(STEPS, max_size=60))
 @settings(max_examples=400)
 def test_the_twins_read_the_same(
-    plain: Any, compiled: Any, wire: list[bytes | Large], steps: list[Any]
+    plain: Any, compiled: Any, sockets: Sockets, wire: list[bytes | Large], steps: list[Any]
 ) -> None:
-    runs = Run(plain, wire), Run(compiled, wire)
-    for step in [*steps, ("close",), ("receive", 300), ("header",), ("intake", 300, 1)]:
+    runs = Run(plain, wire, sockets), Run(compiled, wire, sockets)
+    for step in [*steps, ("close",), ("receive", 300), ("header",), ("intake", 300, 1), ("inlet", 300, 1)]:
         check_step(runs, *step)
 
 
@@ -165,9 +194,9 @@ def test_the_twins_read_the_same(
 )
 @settings(max_examples=200)
 def test_the_twins_read_whole_streams_the_same(
-    plain: Any, compiled: Any, wire: list[bytes | Large], sizes: list[int], is_masked: bool
+    plain: Any, compiled: Any, sockets: Sockets, wire: list[bytes | Large], sizes: list[int], is_masked: bool
 ) -> None:
-    runs = Run(plain, wire), Run(compiled, wire)
+    runs = Run(plain, wire, sockets), Run(compiled, wire, sockets)
     for turn, size in enumerate([*sizes, 100_000] * 20):
         is_filled = runs[0].decoder.is_filling and turn % 3
         check_step(runs, "fill" if is_filled else "receive", size)

@@ -69,6 +69,8 @@ async def client_behind_valve(
 class Owner:
     """Notes all that a transport tells."""
 
+    intake = None
+
     def __init__(self) -> None:
         self.told: list[tuple[str, Any]] = []
         self.lost = trio.Event()

@@ -20,7 +20,7 @@ from trio_websocket._connection._heartbeats import end_heartbeat
 from trio_websocket._connection._inbox import Inbox, wake
 from trio_websocket._connection._pings import PingsInFlight
 from trio_websocket._exceptions import ConnectionClosed, RemoteProtocolError
-from trio_websocket._kernel import Buffer, Outlet
+from trio_websocket._kernel import Buffer, Intake, Outlet
 from trio_websocket._options import ConnectionOptions
 from trio_websocket._transports import Transport
 from trio_websocket.protocol import (
@@ -62,8 +62,8 @@ class Link:
     """
 
     __slots__ = (
-        *("_cause", "_id", "_intake", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs"),
-        *("_is_pull_due", "_lost", "inbox", "is_lost", "latency", "options", "outlet", "pings", "senders"),
+        *("_cause", "_id", "_is_at_eof", "_is_backed_up", "_is_ending", "_is_holding_pongs", "_is_pull_due"),
+        *("_lost", "inbox", "intake", "is_lost", "latency", "options", "outlet", "pings", "senders"),
         *("session", "transport"),
     )
 
@@ -81,7 +81,7 @@ class Link:
             self.outlet.max_backlog = options.write_backlog
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
-        self._intake = session.make_intake(self.inbox.receivers, wake, self._take_in)
+        self.intake: Intake = session.make_intake(self.inbox.receivers, wake, self._take_in)
         self._is_at_eof = False
         self._is_backed_up = False  # the inbox is full
         self._is_pull_due = False  # the budget was spent
@@ -192,15 +192,10 @@ class Link:
             self.pull()
         return size
 
-    @property
-    def receive_from(self) -> Callable[[int, memoryview], int]:
-        """In place of `data_received`: takes in what a socket has."""
-        return self._intake.receive_from
-
     def data_received(self, data: Buffer) -> None:
         """Take in bytes from the peer."""
         if self.inbox.receivers:
-            self._intake.receive_data(data)
+            self.intake.receive_data(data)
         else:
             self.session.receive_data(data)
             self.pull()
@@ -233,7 +228,7 @@ class Link:
         if self.options.heartbeat is not None:
             end_heartbeat(self)
         self._take_end()
-        del self._intake  # which knows us
+        del self.intake  # which knows us
         self.is_lost = True
         if self._lost is not None:
             self._lost.set()

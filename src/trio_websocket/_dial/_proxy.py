@@ -120,6 +120,8 @@ async def _ask(proxy: ProxyURL, wire: _Wire, host: str, port: int) -> None:
 class _Wire:
     """A transport to a proxy, as python-socks would have a stream, and the proxy before it that it asks for one."""
 
+    intake = None
+
     def __init__(self, transport: Transport, proxy: str) -> None:
         self._transport = transport
         self._proxy = proxy

@@ -18,6 +18,7 @@ __all__ = [
     "Buffer",
     "FrameDecoder",
     "FrameHeader",
+    "Inlet",
     "Intake",
     "Outlet",
     "apply_mask",
@@ -25,6 +26,7 @@ __all__ = [
     "encode_header",
     "encode_message",
     "read_fields",
+    "read_ready",
     "read_request",
 ]
 
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         Buffer,
         FrameDecoder,
         FrameHeader,
+        Inlet,
         Intake,
         Outlet,
         apply_mask,
@@ -62,12 +65,14 @@ if TYPE_CHECKING:
         encode_header,
         encode_message,
         read_fields,
+        read_ready,
         read_request,
     )
 else:
     Buffer = _twin.Buffer
     FrameDecoder = _twin.FrameDecoder
     FrameHeader = _twin.FrameHeader
+    Inlet = _twin.Inlet
     Intake = _twin.Intake
     Outlet = _twin.Outlet
     apply_mask = _twin.apply_mask
@@ -75,4 +80,5 @@ else:
     encode_header = _twin.encode_header
     encode_message = _twin.encode_message
     read_fields = _twin.read_fields
+    read_ready = _twin.read_ready
     read_request = _twin.read_request

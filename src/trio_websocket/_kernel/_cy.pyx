@@ -70,6 +70,7 @@ __all__ = [
     "Buffer",
     "FrameDecoder",
     "FrameHeader",
+    "Inlet",
     "Intake",
     "Outlet",
     "apply_mask",
@@ -77,6 +78,7 @@ __all__ = [
     "encode_header",
     "encode_message",
     "read_fields",
+    "read_ready",
     "read_request",
 ]
 

@@ -35,31 +35,18 @@ cdef class Intake:
             _close(&span)
         self._hand_over(self._decoder._read_message(self._is_masked, self._max_size))
 
-    def receive_from(self, int fd, buffer):
+    cdef int _receive(self, uint8_t* start, Py_ssize_t size) except -1:
+        # As `receive_data`, but that a message which has come alone is taken out of bytes that may be written on.
         cdef FrameDecoder decoder = self._decoder
-        cdef Py_buffer view
-        cdef Py_ssize_t size, used = 0
-        cdef uint8_t* start
+        cdef Py_ssize_t used = 0
         message = None
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        try:
-            start = <uint8_t*> view.buf
-            # The interpreter's lock is kept, as in `Outlet`; so nobody else uses the buffer.
-            size = _read_socket(fd, start, view.len)
-            if size < 0:
-                PyErr_SetFromErrno(OSError)
-            if not size:
-                return 0
-            if decoder._start == decoder._end and not decoder.remaining and decoder.is_plain and self._max_size >= 0:
-                message = _message_in(start, size, self._is_masked, <uint64_t> self._max_size, &used)
-            if used < size:
-                decoder._receive(start + used, size - used)
-        finally:
-            PyBuffer_Release(&view)
+        if decoder._start == decoder._end and not decoder.remaining and decoder.is_plain and self._max_size >= 0:
+            message = _message_in(start, size, self._is_masked, <uint64_t> self._max_size, &used)
+        if used < size:
+            decoder._receive(start + used, size - used)
         if message is None:
             message = decoder._read_message(self._is_masked, self._max_size)
-        self._hand_over(message)
-        return size
+        return self._hand_over(message)
 
     cdef int _hand_over(self, message) except -1:
         cdef list receivers = self._receivers
@@ -70,6 +57,75 @@ cdef class Intake:
             message = None
         self._take(message)
         return 0
+
+
+@cython.final
+cdef class Inlet:
+    cdef int _fd
+    cdef public object owner
+    cdef public Intake intake
+    cdef readonly Py_ssize_t max_size
+    cdef public Py_ssize_t short_size
+    cdef public bint is_alive
+
+    def __cinit__(self, int fd, Py_ssize_t max_size, Py_ssize_t short_size):
+        if max_size < 1:
+            raise ValueError(f"a read takes at least one byte, not {max_size}")
+        self._fd = fd
+        self.max_size = max_size
+        self.short_size = short_size
+
+    def read(self, buffer):
+        cdef Py_buffer view
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            self._read(<uint8_t*> view.buf, view.len)
+        finally:
+            PyBuffer_Release(&view)
+
+    cdef int _read(self, uint8_t* start, Py_ssize_t room) except -1:
+        cdef Intake intake = self.intake
+        cdef Py_ssize_t size
+        owner = self.owner
+        if owner is None:
+            return 0
+        if intake is None:
+            owner.read()
+            return 0
+        try:
+            # The interpreter's lock is kept, as in `Outlet`; so nobody else uses the buffer.
+            size = _read_socket(self._fd, start, min(room, self.max_size))
+            if size < 0:
+                PyErr_SetFromErrno(OSError)
+            if size:
+                intake._receive(start, size)
+        except Exception as error:
+            owner.read_failed(error)
+            return 0
+        self.is_alive = True
+        if not 0 < size < self.short_size:
+            owner.read_on(size)
+        return 0
+
+
+def read_ready(list told not None, dict sockets not None, unsigned int readable, buffer):
+    cdef Py_buffer view
+    cdef unsigned int events
+    cdef Inlet inlet
+    cdef list others = []
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    try:
+        for fd, events in told:
+            if events != readable:
+                others.append((fd, events))
+                continue
+            sock = sockets.get(fd)
+            if sock is not None:
+                inlet = <Inlet?> sock.inlet
+                inlet._read(<uint8_t*> view.buf, view.len)
+    finally:
+        PyBuffer_Release(&view)
+    return others
 
 
 @cython.final

@@ -10,12 +10,13 @@ from trio_websocket._kernel._py_frames import (
     encode_message,
 )
 from trio_websocket._kernel._py_heads import read_fields, read_request
-from trio_websocket._kernel._py_ways import Intake, Outlet
+from trio_websocket._kernel._py_ways import Inlet, Intake, Outlet, read_ready
 
 __all__ = [
     "Buffer",
     "FrameDecoder",
     "FrameHeader",
+    "Inlet",
     "Intake",
     "Outlet",
     "apply_mask",
@@ -23,5 +24,6 @@ __all__ = [
     "encode_header",
     "encode_message",
     "read_fields",
+    "read_ready",
     "read_request",
 ]

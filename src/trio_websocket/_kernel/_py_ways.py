@@ -7,12 +7,12 @@ the socket to its task, and one from a task to the socket. Whatever is not so is
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from trio_websocket._kernel._py_frames import Buffer, FrameDecoder, encode_message
 
-__all__ = ["Clock", "Intake", "Outlet", "OutletOwner"]
+__all__ = ["Clock", "Inlet", "InletOwner", "Intake", "Outlet", "OutletOwner", "ReadableSocket", "read_ready"]
 
 
 class Intake:
@@ -45,7 +45,7 @@ class Intake:
         self._take = take
 
     def receive_data(self, data: Buffer) -> None:
-        """Take `data` in, at least one byte."""
+        """Take `data` in, at least one byte. What is called may raise, and that passes through."""
         decoder, receivers = self._decoder, self._receivers
         decoder.receive_data(data)
         message = decoder.read_message(self._is_masked, self._max_size)
@@ -56,24 +56,101 @@ class Intake:
             message = None
         self._take(message)
 
-    def receive_from(self, fd: int, buffer: memoryview) -> int:
-        """Take in what a socket has.
 
-        Args:
-            fd: The descriptor of a socket that does not block.
-            buffer: Where to read to: as many bytes at most, and of no meaning afterwards.
+class InletOwner(Protocol):
+    """What an inlet tells, synchronously, of all but short reads."""
 
-        Returns:
-            How many bytes were received; 0 at the end, when nothing is called.
+    def read(self) -> None:
+        """Read what has come: no intake is set."""
 
-        Raises:
-            BlockingIOError: There is nothing yet.
-            OSError: The socket does not receive. What `wake` and `take` raise passes through, too.
-        """
-        size = os.readv(fd, [buffer])
-        if size:
-            self.receive_data(buffer[:size])
-        return size
+    def read_on(self, size: int) -> None:
+        """Take in that `size` bytes were read, and that there may be more; 0 is the end."""
+
+    def read_failed(self, error: Exception) -> None:
+        """Take in why nothing was read, such as BlockingIOError, or what the intake raised about bytes that are gone."""
+
+
+class Inlet:
+    """The short way from a socket to an intake: one call for each read that is short.
+
+    Attributes:
+        owner: Who is told of all else; while it is None, as at first, nothing is read.
+        intake: What takes the bytes in; None, as at first, while the owner has to read itself.
+        short_size: A read of fewer bytes, but not of none, has emptied the socket, and nobody is told.
+        is_alive: Set when bytes were taken in, and at the end.
+
+    Args:
+        fd: The descriptor of a socket that does not block.
+        max_size: The most bytes that one read takes, at least one.
+        short_size: As above.
+    """
+
+    __slots__ = ("_fd", "_max_size", "intake", "is_alive", "owner", "short_size")
+
+    def __init__(self, fd: int, max_size: int, short_size: int) -> None:
+        if max_size < 1:
+            raise ValueError(f"a read takes at least one byte, not {max_size}")
+        self._fd = fd
+        self._max_size = max_size
+        self.short_size: int = short_size
+        self.owner: InletOwner | None = None
+        self.intake: Intake | None = None
+        self.is_alive: bool = False
+
+    @property
+    def max_size(self) -> int:
+        """The most bytes that one read takes."""
+        return self._max_size
+
+    def read(self, buffer: memoryview) -> None:
+        """Read what has come, by way of `buffer`, which has no meaning afterwards. It raises only what the owner does."""
+        owner, intake = self.owner, self.intake
+        if owner is None:
+            return
+        if intake is None:
+            owner.read()
+            return
+        try:
+            size = os.readv(self._fd, [buffer[: self._max_size]])
+            if size:
+                intake.receive_data(buffer[:size])
+        except Exception as error:
+            owner.read_failed(error)
+            return
+        self.is_alive = True
+        if not 0 < size < self.short_size:
+            owner.read_on(size)
+
+
+class ReadableSocket(Protocol):
+    """What `read_ready` reads."""
+
+    @property
+    def inlet(self) -> Inlet:
+        """What reads it."""
+
+
+def read_ready(
+    told: list[tuple[int, int]], sockets: Mapping[int, ReadableSocket], readable: int, buffer: memoryview
+) -> list[tuple[int, int]]:
+    """Read each socket of which a poller tells that it is readable, and no more.
+
+    Args:
+        told: Descriptors, and what the poller tells of each.
+        sockets: By descriptor. What is not there has gone.
+        readable: The poller's word for a socket that is only readable.
+        buffer: Where to read to.
+
+    Returns:
+        What is told of the others.
+    """
+    others = []
+    for fd, events in told:
+        if events != readable:
+            others.append((fd, events))
+        elif (sock := sockets.get(fd)) is not None:
+            sock.inlet.read(buffer)
+    return others
 
 
 class Clock(Protocol):

@@ -11,18 +11,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from trio_websocket._endpoint import Endpoint
-from trio_websocket._kernel import Buffer, Outlet
+from trio_websocket._kernel import Buffer, Intake, Outlet
 
 __all__ = ["Transport", "TransportOwner", "without_frames"]
 
 
 class TransportOwner(Protocol):
-    """What a transport tells, synchronously, and never from inside one of its own methods (but for `SocketTransport.expect_data`).
+    """What a transport tells, synchronously, and never from inside one of its own methods (but for `SocketTransport.expect_data`)."""
 
-    An owner may have a method `receive_from(fd, buffer)`, too: a transport over a socket calls it in place of
-    `data_received`, to take in what the socket has, as much as `buffer` takes at most. It returns how many bytes came, 0 at
-    the end, which is still to be told; an OSError of the socket passes through.
-    """
+    @property
+    def intake(self) -> Intake | None:
+        """What takes in what a socket has, in place of `data_received`, if anything does; the end is still to be told."""
 
     @property
     def is_filling(self) -> bool:

@@ -27,12 +27,13 @@ from typing import Protocol
 
 import trio
 
+from trio_websocket._kernel import Inlet, read_ready
 from trio_websocket._transports._poller import READABLE, Poller, make_poller
 
-__all__ = ["Hub", "HubSocket", "hub_of_this_run"]
+__all__ = ["BUFFER_SIZE", "Hub", "HubSocket", "hub_of_this_run"]
 
 # What one socket may read in one turn, so that a flood on one does not starve the others.
-_BUFFER_SIZE = 65536
+BUFFER_SIZE = 65536
 
 # It gets busy when so many sockets are served at once, looks again in so many turns before it waits, and is quiet again after
 # so many polls in a row with fewer.
@@ -51,8 +52,9 @@ class HubSocket(Protocol):
     def fd(self) -> int:
         """The descriptor."""
 
-    def read(self) -> None:
-        """Read a bounded amount of what has come."""
+    @property
+    def inlet(self) -> Inlet:
+        """What reads a bounded amount of what has come."""
 
     def serve(self, events: int) -> None:
         """Do a bounded amount of work about the poller's `events`, whatever they are."""
@@ -97,7 +99,7 @@ class Hub:
     """
 
     def __init__(self) -> None:
-        self.buffer: memoryview = memoryview(bytearray(_BUFFER_SIZE))
+        self.buffer: memoryview = memoryview(bytearray(BUFFER_SIZE))
         self.turns: int = 0
         self.is_quiet: bool = True
         self._poller: Poller = make_poller()
@@ -166,7 +168,8 @@ class Hub:
         else:
             self._poller.remove(sock.fd)
         self._in_person.add(sock)
-        self._judge_quiet()
+        if len(self._in_person) >= _IN_PERSON:
+            self.is_quiet = False
         if self._before_waiting is None:
             self._before_waiting = _BeforeWaiting(self._call_left_back)
             trio.lowlevel.add_instrument(self._before_waiting)
@@ -239,13 +242,9 @@ class Hub:
         """Serve each socket that the poller tells of."""
         self.turns += 1
         self._is_serving = True
-        for fd, events in told:
+        for fd, events in read_ready(told, self._sockets, READABLE, self.buffer):
             sock = self._sockets.get(fd)
-            if sock is None:
-                continue
-            if events == READABLE:
-                sock.read()
-            else:
+            if sock is not None:
                 sock.serve(events)
         self._is_serving = False
         if self._put_off:

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
 
 import trio
 
 from trio_websocket._endpoint import Endpoint, Name, endpoint_of_name, names_of_socket
-from trio_websocket._kernel import Outlet
+from trio_websocket._kernel import Inlet, Outlet
 from trio_websocket._transports._base import Transport, TransportOwner, without_frames
-from trio_websocket._transports._hub import Hub, hub_of_this_run
+from trio_websocket._transports._hub import BUFFER_SIZE, Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, WRITABLE
 
 __all__ = ["SocketTransport"]
@@ -41,8 +40,6 @@ _LARGE_READ = 16384
 # Seconds to read what a peer sent before it refused to take more.
 _LAST_WORDS = 1.0
 
-_NO_BUFFER = memoryview(b"")
-
 
 class SocketTransport(Transport):
     """A transport over `sock`, a connected and non-blocking stream socket, which is the transport's from now on.
@@ -54,11 +51,9 @@ class SocketTransport(Transport):
     """
 
     __slots__ = (
-        *("_error", "_hub", "_is_alive", "_is_put_off", "_names", "_owner", "_sock", "fd"),
-        *("_buffer", "_has_ended", "_is_in_person", "_is_large", "_is_readable"),
-        *("_receive_from", "_receive_size", "_short_read", "is_paused"),
-        *("_is_blocked", "_outgoing", "_waiters", "backlog", "outlet"),
-        *("_is_closing", "_is_released"),
+        *("_error", "_hub", "_is_put_off", "_names", "_owner", "_sock", "fd"),
+        *("_has_ended", "_is_in_person", "_is_large", "_is_readable", "inlet", "is_paused"),
+        *("_is_blocked", "_is_closing", "_is_released", "_outgoing", "_waiters", "backlog", "outlet"),
     )
 
     def __init__(
@@ -70,13 +65,11 @@ class SocketTransport(Transport):
         self._hub: Hub | None = None
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
-        self._is_put_off = self._is_alive = False  # the peer is alive if it has shown so since somebody asked
+        self._is_put_off = False
         # Reading.
-        self._receive_size = receive_size
-        self._receive_from: Callable[[int, memoryview], int] | None = None
-        self._buffer: memoryview = _NO_BUFFER
+        size = BUFFER_SIZE if receive_size is None else min(receive_size, BUFFER_SIZE)
+        self.inlet: Inlet = Inlet(self.fd, size, min(size, _LARGE_READ))
         self._is_large = False  # what was read last: the rest of a large message may follow
-        self._short_read = 0  # a read of fewer bytes needs no second look; 0 when the poller has seen the end
         self._is_readable = False  # as far as we know
         self.is_paused: bool = False
         self._is_in_person = False  # a task waits for the socket itself
@@ -88,8 +81,7 @@ class SocketTransport(Transport):
         self._is_blocked = False  # the socket takes no more
         self._waiters: trio.lowlevel.ParkingLot | None = None
         # Closing.
-        self._is_closing = False
-        self._is_released = False
+        self._is_closing = self._is_released = False
 
     @property
     def local(self) -> Endpoint | str:
@@ -105,13 +97,11 @@ class SocketTransport(Transport):
 
     def set_owner(self, owner: TransportOwner) -> None:
         self._owner = owner
-        # What was released reads no more, and only has to tell so.
-        self._receive_from = None if self._is_released else getattr(owner, "receive_from", self._receive)
+        self.inlet.intake = None  # the last owner's
         if self._hub is None:
+            self.inlet.owner = self
             try:
                 hub = self._hub = hub_of_this_run()
-                self._buffer = hub.buffer if self._receive_size is None else hub.buffer[: self._receive_size]
-                self._short_read = min(len(self._buffer), _LARGE_READ)
                 self.outlet = Outlet(self.fd, self._outgoing, hub, self)
                 if self._is_readable:
                     self.read()
@@ -126,11 +116,11 @@ class SocketTransport(Transport):
     def serve(self, events: int) -> None:
         """Read or write, as the poller has it."""
         if events & HANG_UP:
-            self._short_read = 0
+            self.inlet.short_size = 0  # the end lies behind what comes
         if events & WRITABLE:
             if self._is_blocked:
                 # The peer's system has taken some.
-                self._is_alive = True
+                self.inlet.is_alive = True
             self._is_blocked = False
             self._drain()
         if events != WRITABLE:
@@ -156,6 +146,7 @@ class SocketTransport(Transport):
 
     def pause_reading(self) -> None:
         self.is_paused = True
+        self.inlet.intake = None
 
     def resume_reading(self) -> None:
         if self.is_paused:
@@ -164,46 +155,50 @@ class SocketTransport(Transport):
                 self._put_off()
 
     def take_sign_of_life(self) -> bool:
-        is_alive, self._is_alive = self._is_alive, False
+        is_alive, self.inlet.is_alive = self.inlet.is_alive, False
         return is_alive
 
     def read(self) -> None:
-        receive = self._receive_from
-        if receive is None or self.is_paused:
+        # The short way is open, then, only while reading is not paused, no large message comes, and the owner has an intake.
+        if self.is_paused or self._is_released:
             self._is_readable = True
-            return
-        try:
-            if self._is_large and not self._read_large():
-                return
-            size = receive(self.fd, self._buffer)
-        except BlockingIOError:
+        elif not self._is_large or self._read_large():
+            hub, owner, inlet = self._hub, self._owner, self.inlet
+            assert hub is not None
+            assert owner is not None
             self._is_readable = False
-        except Exception as error:
-            # The socket's own, or a bug in what was told: either ends this connection and no more.
-            self._fail(error)
-        else:
-            self._is_alive = True
-            if size < self._short_read and size:
-                # It has emptied the socket; only an end could lie behind it.
-                self._is_readable = False
+            inlet.intake = owner.intake
+            if inlet.intake is None:
+                self._receive(owner, hub.buffer[: inlet.max_size])
             else:
-                self._read_on(size)
+                inlet.read(hub.buffer)
 
-    def _read_on(self, size: int) -> None:
-        self._is_readable = True
+    def _receive(self, owner: TransportOwner, buffer: memoryview) -> None:
+        try:
+            size = self._sock.recv_into(buffer)
+            if size:
+                owner.data_received(buffer[:size])
+        except Exception as error:
+            self.read_failed(error)
+        else:
+            self.inlet.is_alive = True
+            if not 0 < size < self.inlet.short_size:
+                self.read_on(size)
+
+    def read_on(self, size: int) -> None:
         self._is_large = size >= _LARGE_READ
+        if self._is_large:
+            self.inlet.intake = None
         if not size:
             self._end_reading()
-        elif size == len(self._buffer) or not self._short_read:
+        elif size == self.inlet.max_size or not self.inlet.short_size:
+            self._is_readable = True
             self._put_off()
-        else:
-            self._is_readable = False
 
-    def _receive(self, fd: int, buffer: memoryview) -> int:  # noqa: ARG002 -- as an owner's `receive_from`
-        size = self._sock.recv_into(buffer)
-        if size and self._owner is not None:
-            self._owner.data_received(buffer[:size])
-        return size
+    def read_failed(self, error: Exception) -> None:
+        # The socket's own, or a bug in what was told: either ends this connection and no more.
+        if not isinstance(error, BlockingIOError):
+            self._fail(error)
 
     def _read_large(self) -> bool:
         """Receive a large payload, if there is one, to where it belongs; whether this turn may read on behind it."""
@@ -215,11 +210,16 @@ class SocketTransport(Transport):
             if left <= 0:
                 self._put_off()
                 return False
-            size = owner.fill(self._sock.recv_into)
+            try:
+                size = owner.fill(self._sock.recv_into)
+            except Exception as error:
+                self._is_readable = False
+                self.read_failed(error)
+                return False
             if not size:
                 self._end_reading()
                 return False
-            self._is_alive = True
+            self.inlet.is_alive = True
             left -= size
         self._is_large = False
         return not (self.is_paused or self._is_released)
@@ -250,7 +250,7 @@ class SocketTransport(Transport):
             hub.lend(self)
             await trio.lowlevel.wait_readable(self.fd)
             hub.turns += 1
-            self.read()
+            self.inlet.read(hub.buffer)
         except trio.ClosedResourceError:
             # Somebody called `hub.wake`.
             pass
@@ -429,7 +429,7 @@ class SocketTransport(Transport):
             return
         self._is_released = True
         self._set_closing()
-        self._receive_from = None
+        self.inlet.intake = self.inlet.owner = None
         self._outgoing.clear()
         self.backlog = 0
         if self._hub is not None:

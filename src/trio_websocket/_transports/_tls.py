@@ -58,6 +58,8 @@ class TlsTransport(Transport):
     Once it is closing, nothing but its end is told.
     """
 
+    intake = None
+
     __slots__ = (
         "_error",
         "_has_ended",
