@@ -18,8 +18,8 @@ from trio_websocket import (
     WebSocketRequest,
     wrap_server_stream,
 )
-from trio_websocket._connection._turns import turns_of_this_run
 from trio_websocket._request import awaits_answer, finish_request, has_ended_with
+from trio_websocket._transports import pace_of_this_run
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -154,7 +154,7 @@ async def test_answer_that_is_cancelled_was_not_given() -> None:
 
 
 async def test_answering_lets_others_run() -> None:
-    turns_of_this_run().left = 1
+    pace_of_this_run().calls_left = 1
     async with requested() as (request, _):
         with pytest.raises(AssertionError, match="yielded"), trio.testing.assert_no_checkpoints():
             await request.accept()

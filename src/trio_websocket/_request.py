@@ -94,7 +94,7 @@ class WebSocketRequest:
         self._connection = connection
         if self._nursery is not None:
             self._nursery.start_soon(guard, connection)
-        if connection._turns.is_due():
+        if connection._pace.is_due():
             await trio.lowlevel.cancel_shielded_checkpoint()
         return connection
 

@@ -25,7 +25,7 @@ from support import (
 
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 from trio_websocket._connection._streaming import MessageParts
-from trio_websocket._connection._turns import CALLS_A_TURN
+from trio_websocket._transports import CALLS_A_TURN
 
 pytestmark = pytest.mark.usefixtures("transport")
 

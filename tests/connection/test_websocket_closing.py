@@ -25,7 +25,7 @@ from support import (
 import trio_websocket
 from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection, open_websocket_url
 from trio_websocket._connection._link import PULL_BUDGET
-from trio_websocket._connection._turns import CALLS_A_TURN
+from trio_websocket._transports import CALLS_A_TURN
 from trio_websocket.protocol import Message
 from trio_websocket.testing import Stall
 

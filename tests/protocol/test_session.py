@@ -613,6 +613,8 @@ def test_message_may_go_to_a_socket_at_once(session: Session, message: Message) 
     other.receive_data(data)
     assert other.next_message() == message
     assert not outlet.send_message(b"large" * 4000)
+    session.send_close()
+    assert not outlet.send_message(message)
 
 
 def test_message_that_may_be_compressed_goes_no_short_way(role: Role) -> None:

@@ -83,6 +83,21 @@ def test_outlet_makes_frames_as_the_writer_does() -> None:
             assert not outlet.send_message(bytes(2**14))
 
 
+def test_outlet_takes_nothing_while_pongs_are_held_and_when_the_writer_is_closed(writer: FrameWriter) -> None:
+    outlet = Outlet(-1, [], SimpleNamespace(turns=0), SimpleNamespace(send_failed=lambda error: None))
+    writer.hold_pongs(True)
+    writer.set_up(outlet)
+    assert not outlet.send_message("x")
+    writer.hold_pongs(False)
+    assert outlet.send_message("x")
+    writer.hold_pongs(True)
+    assert not outlet.send_message("x")
+    writer.hold_pongs(False)
+    writer.close()
+    writer.hold_pongs(False)
+    assert not outlet.send_message("x")
+
+
 def test_large_payload_without_a_mask_is_not_copied(writer: FrameWriter) -> None:
     payload = bytes(16384)
     writer.write(Opcode.BINARY, payload)
@@ -178,12 +193,12 @@ def test_a_pong_waits_for_whoever_takes_when_too_much_is_queued(writer: FrameWri
 
 
 @pytest.mark.parametrize("is_held", [True, False], ids=["held", "too much is queued"])
-def test_a_pong_that_is_dropped_is_never_sent(writer: FrameWriter, is_held: bool) -> None:
+def test_a_closed_writer_sends_no_pong_that_was_left(writer: FrameWriter, is_held: bool) -> None:
     writer.hold_pongs(is_held)
     writer.write(Opcode.BINARY, bytes(2**16))
     writer.answer_ping(b"1")
     writer.write(Opcode.CLOSE, b"\x03\xe8")
-    writer.drop_pong()
+    writer.close()
     writer.hold_pongs(False)
     assert [sent.opcode for sent in written_by(writer)] == [BINARY, CLOSE]
     assert b"".join(writer.take()) == b""

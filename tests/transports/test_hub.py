@@ -537,13 +537,13 @@ async def test_hub_is_busy_when_several_are_served_at_once_and_quiet_again_when_
         opened = [await stack.enter_async_context(over_socket()) for _ in range(3)]
         hub: Any = hub_of_this_run()
         await settle()
-        assert hub.is_quiet
+        assert hub.pace.is_quiet
         for _, _, theirs in opened:
             theirs.send(b"x")
         await settle()
-        assert not hub.is_quiet
+        assert not hub.pace.is_quiet
         polls = 0
-        while not hub.is_quiet:
+        while not hub.pace.is_quiet:
             assert not opened[0][0].can_read_in_person()
             opened[0][2].send(b"x")
             await settle()
@@ -562,7 +562,7 @@ async def test_one_who_waits_in_person_waits_on_when_the_hub_gets_busy() -> None
             for _, _, peer in opened:
                 peer.send(b"x")
             await settle()
-            assert not hub_of_this_run().is_quiet
+            assert not hub_of_this_run().pace.is_quiet
             assert len(nursery.child_tasks) == 1
             theirs.send(b"x")
         assert owner.data == b"x"
@@ -579,7 +579,7 @@ async def test_busy_hub_looks_before_the_tasks_run() -> None:
             for _, _, theirs in opened:
                 theirs.send(b"x")
             await trio.lowlevel.checkpoint()
-            while not rounds and hub.is_quiet:
+            while not rounds and hub.pace.is_quiet:
                 await trio.lowlevel.checkpoint()
             assert [len(owner.data) for _, owner, _ in opened] == [rounds + 1] * 3
         # Quiet again, it leaves the run alone.

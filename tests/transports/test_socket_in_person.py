@@ -147,7 +147,7 @@ async def test_nobody_waits_in_person_where_it_would_miss_something(why: str) ->
             theirs_too.close()
             return
         if why == "not quiet":
-            hub_of(transport).is_quiet = False
+            hub_of(transport).pace.is_quiet = False
         elif why == "backlog":
             transport.write(b"a")
             transport.write(b"b")

@@ -55,7 +55,7 @@ class Link:
     Attributes:
         inbox: What was received and not taken yet.
         pings: What was asked and not answered yet.
-        outlet: The short way of messages to the transport; None where there is none, and while pongs are held.
+        outlet: The short way of messages to the transport; None where there is none.
         latency: Seconds between the latest answered ping and its pong, or None before the first.
         is_lost: Whether the transport is gone.
         senders: The queue of those that wait for room, or None if nobody does.
@@ -175,7 +175,6 @@ class Link:
 
     def _hold_pongs(self, hold: bool) -> None:
         self._is_holding_pongs = hold
-        self.outlet = None if hold else self.transport.outlet
         self.session.hold_pongs(hold)
 
     # --------------------------------------------------------------------------------------------------- reading

@@ -27,6 +27,8 @@ async def send_message_in_turn(link: Link, message: Message, compress: bool | No
         ValueError: It is none.
         ConnectionClosed: The connection is closed or closing. Cancelling is safe: nothing was sent.
     """
+    if not link.is_open:
+        raise link.make_closed()
     if not isinstance(message, MESSAGE_TYPES):
         raise not_a_message(message)
     if link.senders is None and link.has_room_to_send():

@@ -11,7 +11,7 @@ import trio
 from trio_websocket._connection._link import Link
 from trio_websocket._connection._parts import PartQueue
 from trio_websocket._connection._senders import MESSAGE_TYPES, end_turn, not_a_message, take_turn
-from trio_websocket._connection._turns import CALLS_A_TURN, Turns
+from trio_websocket._transports import CALLS_A_TURN, Pace
 from trio_websocket.protocol import Message
 
 __all__ = ["MessageParts", "PartsReceiver", "leave", "send_in_fragments"]
@@ -25,9 +25,9 @@ _END: Final = object()
 class PartsReceiver:
     """What `WebSocketConnection.receive_fragments` gives: to be entered once, by `async with`."""
 
-    def __init__(self, link: Link, turns: Turns) -> None:
+    def __init__(self, link: Link, pace: Pace) -> None:
         self._link = link
-        self._turns = turns
+        self._pace = pace
         self._parts: MessageParts | None = None
 
     @trio.lowlevel.enable_ki_protection
@@ -47,8 +47,8 @@ class PartsReceiver:
             if received is None:
                 received = await inbox.wait_in_parts()
         queue = received if isinstance(received, PartQueue) else inbox.hold_whole(received)
-        self._turns.left = CALLS_A_TURN
-        self._parts = MessageParts(link, queue, self._turns)
+        self._pace.calls_left = CALLS_A_TURN
+        self._parts = MessageParts(link, queue, self._pace)
         return self._parts
 
     async def __aexit__(
@@ -69,10 +69,10 @@ class MessageParts:
     network's business: a part is not what the peer sent as one fragment. None is empty, unless the whole message is.
     """
 
-    def __init__(self, link: Link, queue: PartQueue, turns: Turns) -> None:
+    def __init__(self, link: Link, queue: PartQueue, pace: Pace) -> None:
         self._link = link
         self._queue = queue
-        self._turns = turns
+        self._pace = pace
 
     def __aiter__(self) -> MessageParts:
         """Take the parts until the message is whole."""
@@ -103,7 +103,7 @@ class MessageParts:
         part = link.inbox.take_part(queue)
         if was_full:
             link.pull()
-        if self._turns.is_due():
+        if self._pace.is_due():
             await trio.lowlevel.cancel_shielded_checkpoint()
         return part
 
@@ -126,7 +126,7 @@ def _begin(link: Link) -> PartQueue | None:
 
 
 async def send_in_fragments(
-    link: Link, fragments: Iterable[Message] | AsyncIterable[Message], compress: bool | None, turns: Turns
+    link: Link, fragments: Iterable[Message] | AsyncIterable[Message], compress: bool | None, pace: Pace
 ) -> None:
     """Send a message in parts, one or more frames for each, while those that want to send a message wait.
 
@@ -150,7 +150,7 @@ async def send_in_fragments(
                 await link.wait_room_to_send()
                 link.send_fragment(piece, compress, is_final=False)
                 has_begun = True
-                if turns.is_due():
+                if pace.is_due():
                     await trio.lowlevel.checkpoint()
             part = await _next(parts)
         if not link.is_open:

@@ -17,10 +17,10 @@ import trio
 from trio_websocket._connection._link import Link
 from trio_websocket._connection._senders import send_message_in_turn
 from trio_websocket._connection._streaming import MessageParts, PartsReceiver, send_in_fragments
-from trio_websocket._connection._turns import CALLS_A_TURN, turns_of_this_run
 from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import CloseReason, ConnectionClosed
 from trio_websocket._kernel import Buffer
+from trio_websocket._transports import CALLS_A_TURN, pace_of_this_run
 from trio_websocket.protocol import Headers, Message, PerMessageDeflate, Role
 from trio_websocket.protocol._close import NORMAL_CODES, describable_close
 from trio_websocket.protocol._frames import check_control_payload
@@ -59,7 +59,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         self._subprotocol = subprotocol
         self._compression = compression
         self._handshake_headers = handshake_headers
-        self._turns = turns_of_this_run()
+        self._pace = pace_of_this_run()
         self._close_timed_out = False
         # Endpoints are made when they are asked for.
         if logger.isEnabledFor(logging.INFO):
@@ -148,17 +148,15 @@ class WebSocketConnection(trio.abc.AsyncResource):
         the order in which they came.
         """
         link = self._link
-        if not link.session.is_open:
-            raise link.make_closed()
         await trio.lowlevel.checkpoint_if_cancelled()
         outlet = link.outlet
         if outlet is None or link.senders is not None or not outlet.send_message(message):
             await send_message_in_turn(link, message, compress)
         # As `is_due`, without another call for every message.
-        turns = self._turns
-        turns.left -= 1
-        if turns.left <= 0:
-            await turns.let_others_run()
+        pace = self._pace
+        pace.calls_left -= 1
+        if pace.calls_left <= 0:
+            await pace.let_others_run()
 
     @trio.lowlevel.enable_ki_protection
     def send_message_nowait(self, message: Message, *, compress: bool | None = None) -> None:
@@ -197,7 +195,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         """
         if not self._link.session.is_open:
             raise self._link.make_closed()
-        await send_in_fragments(self._link, fragments, compress, self._turns)
+        await send_in_fragments(self._link, fragments, compress, self._pace)
 
     @trio.lowlevel.enable_ki_protection
     async def ping(self, payload: Buffer | None = None) -> float:
@@ -255,7 +253,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         await self._link.wait_room_to_send()
         self._link.session.send_pong(payload)
         self._link.flush()
-        if self._turns.is_due():
+        if self._pace.is_due():
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _check_open(self) -> None:
@@ -281,10 +279,10 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if inbox.messages:
             await trio.lowlevel.checkpoint_if_cancelled()
             message = link.take()
-            turns = self._turns
-            turns.left -= 1
-            if turns.left <= 0:
-                await turns.let_others_run()
+            pace = self._pace
+            pace.calls_left -= 1
+            if pace.calls_left <= 0:
+                await pace.let_others_run()
             return message
         session = link.session
         if session.is_oversize:
@@ -293,11 +291,11 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if not session.is_open:
             await trio.lowlevel.checkpoint_if_cancelled()
             raise link.make_closed()
-        if inbox.receivers or not link.transport.can_read_in_person():
-            message = await inbox.wait()
-        else:
+        if self._pace.is_quiet and not inbox.receivers and link.transport.can_read_in_person():
             message = await link.receive_in_person()
-        self._turns.left = CALLS_A_TURN
+        else:
+            message = await inbox.wait()
+        self._pace.calls_left = CALLS_A_TURN
         return message
 
     @trio.lowlevel.enable_ki_protection
@@ -327,7 +325,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
 
         Cancelling is safe: while nobody enters, no message is lost. Several tasks may receive, each its own message.
         """
-        return PartsReceiver(self._link, self._turns)
+        return PartsReceiver(self._link, self._pace)
 
     def __aiter__(self) -> WebSocketConnection:
         """Receive messages until the connection closes."""

@@ -53,8 +53,20 @@ cdef extern from *:
     #define _read_socket(fd, to, size) recv(fd, to, size, 0)
     #define _write_socket(fd, data, size) send(fd, data, size, 0)
     #endif
+
+    /* items.pop(0), but that a list which gets empty keeps its room: for each message, one task leaves such a list and joins
+    it again. */
+    static CYTHON_INLINE PyObject* _pop_first(PyObject* items) {
+        PyObject** at = ((PyListObject*) items)->ob_item;
+        PyObject* first = at[0];
+        Py_ssize_t left = PyList_GET_SIZE(items) - 1;
+        Py_SET_SIZE((PyVarObject*) items, left);
+        memmove(at, at + 1, left * sizeof(PyObject*));
+        return first;
+    }
     """
     Py_ssize_t _read_socket(int fd, void* to, size_t size) noexcept nogil
+    object _pop_first(list items)
     Py_ssize_t _write_socket(int fd, const void* data, size_t size) noexcept nogil
 
 cdef extern from "Python.h":

@@ -51,7 +51,7 @@ cdef class Intake:
     cdef int _hand_over(self, message) except -1:
         cdef list receivers = self._receivers
         if message is not None and PyList_GET_SIZE(receivers) and receivers[0] is not None:
-            self._wake(receivers.pop(0), message)
+            self._wake(_pop_first(receivers), message)
             if self._decoder._start == self._decoder._end:
                 return 0
             message = None

@@ -8,6 +8,7 @@ import trio
 
 from trio_websocket._transports._accept import accept_sockets, is_plain_listener
 from trio_websocket._transports._base import Transport, TransportOwner
+from trio_websocket._transports._pace import CALLS_A_TURN, Pace, pace_of_this_run
 from trio_websocket._transports._poller import is_pollable
 from trio_websocket._transports._socket import SocketTransport
 from trio_websocket._transports._stream import StreamTransport
@@ -16,6 +17,8 @@ from trio_websocket._transports._tls_errors import explain_tls
 from trio_websocket._transports._unix import UnixPath, check_unix_path, listening_on_unix
 
 __all__ = [
+    "CALLS_A_TURN",
+    "Pace",
     "SocketTransport",
     "StreamTransport",
     "TlsTransport",
@@ -28,6 +31,7 @@ __all__ = [
     "is_plain_listener",
     "listening_on_unix",
     "open_transport",
+    "pace_of_this_run",
 ]
 
 

@@ -16,7 +16,7 @@ Theory of operation
 
     With one or two busy sockets the hub's own task costs more than it saves, so it keeps an eye on how many it serves at
     once: while they are few, a task that waits for a message may take its socket out of the poller and wait for it in
-    person (`is_quiet`). When it has got something, as a rule it soon waits again, so the socket goes back into the poller
+    person (`Pace.is_quiet`). When it has got something, as a rule it soon waits again, so the socket goes back into the poller
     only before the run itself waits: that saves two calls of the system a message.
 """
 
@@ -28,6 +28,7 @@ from typing import Protocol
 import trio
 
 from trio_websocket._kernel import Inlet, read_ready
+from trio_websocket._transports._pace import Pace, pace_of_this_run
 from trio_websocket._transports._poller import READABLE, Poller, make_poller
 
 __all__ = ["BUFFER_SIZE", "Hub", "HubSocket", "hub_of_this_run"]
@@ -95,13 +96,14 @@ class Hub:
     Attributes:
         buffer: Where whoever is being served may read into.
         turns: How often sockets have been served, as a clock for what happened since.
-        is_quiet: Whether a task may wait for its socket in person.
+        pace: Knows whether a task may wait for its socket in person.
     """
 
     def __init__(self) -> None:
         self.buffer: memoryview = memoryview(bytearray(BUFFER_SIZE))
         self.turns: int = 0
-        self.is_quiet: bool = True
+        self.pace: Pace = pace_of_this_run()
+        self.pace.is_quiet = True
         self._poller: Poller = make_poller()
         self._sockets: dict[int, HubSocket] = {}
         self._is_serving = False
@@ -169,7 +171,7 @@ class Hub:
             self._poller.remove(sock.fd)
         self._in_person.add(sock)
         if len(self._in_person) >= _IN_PERSON:
-            self.is_quiet = False
+            self.pace.is_quiet = False
         if self._before_waiting is None:
             self._before_waiting = _BeforeWaiting(self._call_left_back)
             trio.lowlevel.add_instrument(self._before_waiting)
@@ -205,7 +207,7 @@ class Hub:
         self._poller.add(sock.fd)
 
     def _judge_quiet(self) -> None:
-        self.is_quiet = self._quiet_polls >= _QUIET_POLLS and len(self._in_person) < _IN_PERSON
+        self.pace.is_quiet = self._quiet_polls >= _QUIET_POLLS and len(self._in_person) < _IN_PERSON
 
     async def _poll(self) -> None:
         poller = self._poller
@@ -251,7 +253,7 @@ class Hub:
             self._serve_ended()
         if len(told) >= _BUSY:
             self._quiet_polls = 0
-            self.is_quiet = False
+            self.pace.is_quiet = False
             if self._before_waiting is not None and not (self._in_person or self._left):
                 self._stop_watching()
         elif told:

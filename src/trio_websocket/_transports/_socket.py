@@ -238,7 +238,7 @@ class SocketTransport(Transport):
             self._fail(error)
 
     def can_read_in_person(self) -> bool:
-        if self._hub is None or not self._hub.is_quiet or self._outgoing:
+        if self._hub is None or not self._hub.pace.is_quiet or self._outgoing:
             return False
         return not (self._is_readable or self.is_paused or self._is_closing or self._is_in_person)
 

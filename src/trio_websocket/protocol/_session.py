@@ -292,7 +292,7 @@ class Session:
 
     def _advance(self, state: SessionState) -> None:
         # Every step leads away from the open state, so to where no pong is sent any more.
-        self._writer.drop_pong()
+        self._writer.close()
         self._state = state
         self.is_open = False
         if self._reader is None:
@@ -338,7 +338,8 @@ class Session:
     def set_up(self, outlet: Outlet) -> None:
         """Let messages go through `outlet.send_message`, as far as it takes them, in place of `message_to_send`.
 
-        But only while `message_to_send` could be called, and with nothing in `data_to_send`. Compressed ones don't go.
+        It takes none once the session is not open any more, and while pongs are held. With fragments to come, or something in
+        `data_to_send`, it must not be called. Where compression was agreed on, it takes none at all.
         """
         if not self.is_compressing:
             self._writer.set_up(outlet)

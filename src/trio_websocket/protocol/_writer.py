@@ -57,6 +57,7 @@ class FrameWriter:
         "_is_holding_pongs",
         "_outgoing",
         "_outgoing_size",
+        "_outlet",
         "_random_bytes",
     )
 
@@ -68,6 +69,7 @@ class FrameWriter:
         self._outgoing_size = 0
         self._is_holding_pongs = False
         self._held_pong: bytes | None = None
+        self._outlet: Outlet | None = None
 
     def encode(self, opcode: int, payload: Buffer | str, *, fin: bool = True, rsv: int = 0) -> bytes:
         """Make one frame, for the caller to send."""
@@ -89,9 +91,10 @@ class FrameWriter:
         return encode_message(message, _LARGE - 1, self._random_bytes(4))
 
     def set_up(self, outlet: Outlet) -> None:
-        """Let `outlet` make frames as this writer does."""
+        """Let `outlet` make frames as this writer does, until the writer is closed, and not while pongs are held."""
+        self._outlet = outlet
         outlet.random_bytes = self._random_bytes
-        outlet.max_size = _LARGE - 1
+        self.hold_pongs(self._is_holding_pongs)
 
     def _encode_compressed(self, deflater: Deflater, message: Message, compress: bool | None) -> bytes | None:
         kind = type(message)
@@ -165,12 +168,18 @@ class FrameWriter:
     def hold_pongs(self, hold: bool) -> None:
         """Keep only the latest pong from now on, or queue the one that was kept."""
         self._is_holding_pongs = hold
+        if self._outlet is not None:
+            # While a pong is held, each message is an occasion to look whether it may go.
+            self._outlet.max_size = -1 if hold else _LARGE - 1
         if not hold:
             self._release_pong()
 
-    def drop_pong(self) -> None:
-        """Forget the pong that is held: nothing may follow a close frame (RFC 6455 §5.5.1)."""
+    def close(self) -> None:
+        """Let go of the outlet and of the pong that is held: nothing may follow a close frame (RFC 6455 §5.5.1)."""
         self._held_pong = None
+        if self._outlet is not None:
+            self._outlet.max_size = -1
+            self._outlet = None
 
     def _release_pong(self) -> None:
         payload, self._held_pong = self._held_pong, None
