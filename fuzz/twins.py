@@ -62,15 +62,14 @@ class Run:
         """What the inlet calls."""
         self.tell(type(error))
 
-    def take_in(self, number: int, size: int) -> None:
+    def take_in(self, number: int, size: int) -> Any:
         """Let somebody wait, or not, and give the intake something."""
         if number & 1:
             self.receivers.append(number if number & 2 else None)
         if number & 4:
             THEIRS.send(self.wire.take(min(size, MAX_IN_SOCKET)))
-            self.inlet.read(memoryview(bytearray(MAX_IN_SOCKET)))
-        else:
-            self.intake.receive_data(self.wire.take(size))
+            return self.inlet.read(memoryview(bytearray(MAX_IN_SOCKET)))
+        return self.intake.receive_data(self.wire.take(size))
 
     def change_plain(self) -> None:
         """Let messages be read, or let them not be."""

@@ -49,8 +49,9 @@ class In:
     def take(self, message: str | bytes | None) -> None:
         self.got.append((None, message))
 
-    def read(self) -> None:
+    def read(self) -> bool:
         self.told.append("read")
+        return len(self.told) > 1
 
     def read_on(self, size: int) -> None:
         self.told.append(size)
@@ -58,11 +59,13 @@ class In:
     def read_failed(self, error: Exception) -> None:
         self.told.append(error)
 
-    def receive(self) -> None:
+    def receive(self) -> bool:
         """Have the inlet read."""
-        self.inlet.read(self.buffer)
+        result = self.inlet.read(self.buffer)
         # What is kept was copied.
         self.buffer[:] = bytes(len(self.buffer))
+        assert result in {True, False}
+        return bool(result)
 
 
 @pytest.fixture(params=["data", "socket"])
@@ -204,7 +207,7 @@ def test_what_a_socket_has_is_received_up_to_the_largest_size(kernel: Any, socke
     theirs.send(frame(TEXT, b"one", mask=MASK) + frame(BINARY, b"two", mask=MASK))
     theirs.send(frame(BINARY, b"sixteen bytes...", mask=MASK))
     for left in (31, 22, 13, 4, 0):
-        way.receive()
+        assert way.receive()
         assert len(unread_of(ours)) == left
     assert [message for _, message in way.got] == ["one", b"two", None, None, b"sixteen bytes..."]
     assert (way.inlet.is_alive, way.told) == (True, [])
@@ -244,14 +247,14 @@ def test_end_of_a_socket_is_told_and_nothing_taken_in(kernel: Any, sockets: Any)
     way = In(kernel, "first", fd=ours.fileno())
     way.decoder.receive_data(frame(TEXT, b"x", mask=MASK))
     theirs.close()
-    way.receive()
+    assert way.receive()
     assert (way.told, way.got, way.inlet.is_alive) == ([0], [], True)
 
 
 def test_socket_that_does_not_receive_is_an_error_of_the_system_and_told(kernel: Any, sockets: Any) -> None:
     for fd, expected in ((sockets[0].fileno(), errno.EAGAIN), (-1, errno.EBADF)):
         way = In(kernel, "first", fd=fd)
-        way.receive()
+        assert not way.receive()
         [error] = way.told
         assert isinstance(error, OSError)
         assert error.errno == expected
@@ -263,7 +266,7 @@ def test_error_of_an_intake_is_told(kernel: Any, sockets: Any) -> None:
     way = In(kernel, fd=ours.fileno())
     del way.got
     theirs.send(frame(TEXT, b"x", mask=MASK))
-    way.receive()
+    assert not way.receive()
     [error] = way.told
     assert isinstance(error, AttributeError)
     assert not way.inlet.is_alive
@@ -274,11 +277,11 @@ def test_owner_reads_itself_while_there_is_no_intake(kernel: Any, sockets: Any) 
     way = In(kernel, "first", fd=ours.fileno())
     theirs.send(frame(TEXT, b"x", mask=MASK))
     way.inlet.intake = None
-    way.receive()
-    assert (way.told, way.got, way.inlet.is_alive) == (["read"], [], False)
+    assert [way.receive(), way.receive()] == [False, True]  # as the owner says
+    assert (way.told, way.got, way.inlet.is_alive) == (["read", "read"], [], False)
     way.inlet.intake = way.intake
-    way.receive()
-    assert (way.told, way.got) == (["read"], [("first", "x")])
+    assert way.receive()
+    assert (way.told, way.got) == (["read", "read"], [("first", "x")])
 
 
 def test_nothing_is_read_for_nobody(kernel: Any, sockets: Any) -> None:
@@ -286,9 +289,9 @@ def test_nothing_is_read_for_nobody(kernel: Any, sockets: Any) -> None:
     way = In(kernel, "first", fd=ours.fileno())
     theirs.send(b"x")
     way.inlet.owner = None
-    way.receive()
+    assert not way.receive()
     way.inlet.intake = None
-    way.receive()
+    assert not way.receive()
     assert (way.told, way.got, unread_of(ours)) == ([], [], b"x")
 
 

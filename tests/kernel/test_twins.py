@@ -130,14 +130,13 @@ class Run:
         view[: len(data)] = data
         return len(data)
 
-    def go_short_way(self, name: str, size: int, receiver: int | None) -> None:
+    def go_short_way(self, name: str, size: int, receiver: int | None) -> Any:
         if receiver != 0:
             self.receivers.append(receiver)
         if name == "intake":
-            self.intake.receive_data(self.take(size))
-        else:
-            self.theirs.send(self.take(size))
-            self.inlet.read(memoryview(bytearray(65536)))
+            return self.intake.receive_data(self.take(size))
+        self.theirs.send(self.take(size))
+        return self.inlet.read(memoryview(bytearray(65536)))
 
     def step(self, name: str, *arguments: Any) -> Any:
         decoder = self.decoder

@@ -557,6 +557,7 @@ async def test_one_who_waits_in_person_waits_on_when_the_hub_gets_busy() -> None
         transport, owner, theirs = await stack.enter_async_context(over_socket())
         opened = [await stack.enter_async_context(over_socket()) for _ in range(3)]
         async with trio.open_nursery() as nursery:
+            await transport.read_in_person()  # a look in vain
             nursery.start_soon(transport.read_in_person)
             await settle()
             for _, _, peer in opened:

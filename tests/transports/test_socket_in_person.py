@@ -21,9 +21,15 @@ def hub_of(transport: SocketTransport) -> Any:
     return transport._hub
 
 
+async def wait_in_person(transport: SocketTransport) -> None:
+    """Read in person, as who has looked in vain already."""
+    hub_of(transport)._waits_left += 1
+    await transport.read_in_person()
+
+
 async def test_one_waits_in_person_and_the_hub_takes_the_socket_back() -> None:
     async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
         assert not transport.can_read_in_person()
         turns = hub_of(transport).turns
@@ -43,7 +49,7 @@ async def test_what_comes_while_nobody_waits_is_told_by_the_hub() -> None:
     async with over_socket() as (transport, owner, theirs):
         for round_ in range(3):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(transport.read_in_person)
+                nursery.start_soon(wait_in_person, transport)
                 await settle()
                 theirs.send(b"a")
             # Before the hub has looked again.
@@ -56,7 +62,7 @@ async def test_what_comes_while_nobody_waits_is_told_by_the_hub() -> None:
 async def test_cancelled_wait_leaves_what_comes_to_the_hub(delay: int) -> None:
     async with over_socket() as (transport, owner, theirs):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.read_in_person)
+            nursery.start_soon(wait_in_person, transport)
             await settle()
             theirs.send(b"x")
             for _ in range(delay):
@@ -75,8 +81,8 @@ async def test_socket_that_is_soon_waited_for_again_stays_out_of_the_poller(
         monkeypatch.setattr(hub._poller, "add", added.append)
 
         async def read_twice() -> None:
-            await transport.read_in_person()
-            await transport.read_in_person()
+            await wait_in_person(transport)
+            await wait_in_person(transport)
 
         nursery.start_soon(read_twice)
         await settle()
@@ -97,7 +103,7 @@ async def test_socket_that_was_just_left_may_be_closed_or_written_to(does: str) 
         async with trio.open_nursery() as nursery:
 
             async def read_and_go_on() -> None:
-                await transport.read_in_person()
+                await wait_in_person(transport)
                 if does == "abort":
                     transport.abort()
                 else:
@@ -125,7 +131,7 @@ async def test_socket_that_was_just_left_may_be_closed_or_written_to(does: str) 
 async def test_cancelled_wait_gives_the_socket_back() -> None:
     async with over_socket() as (transport, owner, theirs):
         with trio.move_on_after(0) as scope:
-            await transport.read_in_person()
+            await wait_in_person(transport)
         assert scope.cancelled_caught
         assert transport.can_read_in_person()
         theirs.send(b"x")
@@ -168,10 +174,10 @@ async def test_nobody_waits_in_person_where_it_would_miss_something(why: str) ->
 
 async def _two_in_person(transport: SocketTransport, nursery: trio.Nursery) -> None:
     async with over_socket() as (second, _, _), over_socket() as (third, _, _):
-        nursery.start_soon(second.read_in_person)
+        nursery.start_soon(wait_in_person, second)
         await settle()
         assert transport.can_read_in_person()
-        nursery.start_soon(third.read_in_person)
+        nursery.start_soon(wait_in_person, third)
         await settle()
         assert not transport.can_read_in_person()
         second.wake_waiters()
@@ -182,7 +188,7 @@ async def _two_in_person(transport: SocketTransport, nursery: trio.Nursery) -> N
 async def test_write_that_finds_no_room_drains_all_the_same() -> None:
     message = bytes(range(256)) * 1024
     async with over_socket(narrow_pair) as (transport, _, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
         transport.write(message)
         transport.write(b"tail")
@@ -214,7 +220,7 @@ async def test_write_that_finds_no_room_when_the_wait_is_over_drains_all_the_sam
 
     async with over_socket(narrow_pair, owner=Answering()) as (transport, _, theirs):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.read_in_person)
+            nursery.start_soon(wait_in_person, transport)
             await settle()
             theirs.send(b"?")
         received = bytearray()
@@ -233,7 +239,7 @@ async def test_write_that_finds_no_room_when_the_wait_is_over_drains_all_the_sam
 @pytest.mark.parametrize("wake", ["wake_waiters", "abort", "close"])
 async def test_wait_ends_when_it_has_become_pointless(wake: str) -> None:
     async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
         if wake == "close":
             transport.close(timeout=1, linger=0, shutdown=False)
@@ -256,7 +262,7 @@ def end(theirs: socket.socket) -> None:
 @pytest.mark.parametrize("does", [end, socket.socket.close, reset])
 async def test_peers_end_is_told_once(does: Callable[[socket.socket], None]) -> None:
     async with over_socket(tcp_pair) as (transport, owner, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
         does(theirs)
         await until(lambda: bool(owner.told))
@@ -270,7 +276,7 @@ async def test_peers_end_is_told_once(does: Callable[[socket.socket], None]) -> 
 
 async def test_data_and_end_that_come_together_are_both_told() -> None:
     async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
         theirs.send(b"goodbye")
         theirs.close()
@@ -280,7 +286,7 @@ async def test_data_and_end_that_come_together_are_both_told() -> None:
 
 async def test_more_than_one_read_is_read_on_by_the_hub() -> None:
     async with over_socket(receive_size=2) as (transport, owner, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
         theirs.send(b"abcde")
         await settle()
@@ -299,7 +305,7 @@ async def test_error_of_the_owner_ends_the_connection_and_not_the_task(
 
     async with over_socket(owner=Broken()) as (transport, owner, theirs):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(transport.read_in_person)
+            nursery.start_soon(wait_in_person, transport)
             await settle()
             theirs.send(b"x")
         await owner.lost.wait()
@@ -309,7 +315,7 @@ async def test_error_of_the_owner_ends_the_connection_and_not_the_task(
 
 async def test_poller_that_does_not_take_the_socket_back_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     async with over_socket() as (transport, owner, theirs), trio.open_nursery() as nursery:
-        nursery.start_soon(transport.read_in_person)
+        nursery.start_soon(wait_in_person, transport)
         await settle()
 
         def refuse(sock: object) -> None:
@@ -320,3 +326,110 @@ async def test_poller_that_does_not_take_the_socket_back_ends_it(monkeypatch: py
         await owner.lost.wait()
         assert owner.data == b"last"
         assert "no more watches" in str(owner.error)
+
+
+# ------------------------------------------------------------------------------------------- looks before the wait
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_what_comes_within_a_few_turns_is_read_without_a_wait(
+    turns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def wait(fd: int) -> None:
+        waited.append(fd)
+        await wait_readable(fd)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", wait)
+    async with over_socket() as (transport, owner, theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.read_in_person)
+            for _ in range(1 + turns):
+                await trio.lowlevel.checkpoint()
+            theirs.send(b"x")
+        assert owner.data == b"x"
+        assert transport.fd not in waited
+
+
+async def count_waits(transport: SocketTransport, theirs: socket.socket, looks: int) -> list[int]:
+    """How many waits there are before each of so many looks, where the peer only answers who waits."""
+    counts: list[int] = []
+    count = 0
+    while len(counts) < looks:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.read_in_person)
+            await settle()
+            if nursery.child_tasks:
+                count += 1
+                theirs.send(b"x")
+            else:
+                counts.append(count)
+                count = 0
+    return counts
+
+
+async def test_looks_in_vain_get_few_and_one_that_is_not_brings_them_back() -> None:
+    async with over_socket() as (transport, _, theirs):
+        assert await count_waits(transport, theirs, 8) == [0, 1, 3, 7, 15, 31, 31, 31]
+        hub_of(transport)._waits_left = 0
+        theirs.send(b"x")
+        await transport.read_in_person()
+        assert await count_waits(transport, theirs, 3) == [0, 1, 3]
+
+
+async def test_look_is_no_sign_of_life_unless_something_came() -> None:
+    async with over_socket() as (transport, _, theirs):
+        await transport.read_in_person()
+        assert not transport.take_sign_of_life()
+        hub_of(transport)._waits_left = 0
+        theirs.send(b"x")
+        await transport.read_in_person()
+        assert transport.take_sign_of_life()
+
+
+async def test_who_is_cancelled_already_takes_nothing() -> None:
+    async with over_socket() as (transport, owner, theirs):
+        theirs.send(b"x")
+        with trio.move_on_after(0) as scope:
+            await transport.read_in_person()
+        assert scope.cancelled_caught
+        assert owner.data == b""
+        await settle()
+        assert owner.data == b"x"
+
+
+@pytest.mark.parametrize("does", ["abort", "pause", "wake", "write"])
+@pytest.mark.parametrize("turns", range(2))
+async def test_what_happens_during_a_look_is_not_missed(does: str, turns: int) -> None:
+    async with over_socket(narrow_pair) as (transport, owner, theirs):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.read_in_person)
+            for _ in range(2 + turns):  # it has begun
+                await trio.lowlevel.checkpoint()
+            if does == "abort":
+                transport.abort()
+            elif does == "pause":
+                transport.pause_reading()
+            elif does == "wake":
+                transport.wake_waiters()
+            else:
+                transport.write(bytes(2**18))
+        # It did not begin to wait.
+        if does == "abort":
+            assert owner.told in ([], [("lost", None)])
+            return
+        assert transport.can_read_in_person() == (does == "wake")
+        theirs.send(b"x")
+        await settle()
+        assert owner.data == (b"" if does == "pause" else b"x")
+        if does == "pause":
+            transport.resume_reading()
+            await settle()
+            assert owner.data == b"x"
+        elif does == "write":
+            assert transport.backlog
+            while transport.backlog:
+                theirs.recv(1 << 20)
+                await settle()

@@ -79,19 +79,18 @@ cdef class Inlet:
         cdef Py_buffer view
         PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
         try:
-            self._read(<uint8_t*> view.buf, view.len)
+            return self._read(<uint8_t*> view.buf, view.len)
         finally:
             PyBuffer_Release(&view)
 
-    cdef int _read(self, uint8_t* start, Py_ssize_t room) except -1:
+    cdef bint _read(self, uint8_t* start, Py_ssize_t room) except -1:
         cdef Intake intake = self.intake
         cdef Py_ssize_t size
         owner = self.owner
         if owner is None:
-            return 0
+            return False
         if intake is None:
-            owner.read()
-            return 0
+            return owner.read()
         try:
             # The interpreter's lock is kept, as in `Outlet`; so nobody else uses the buffer.
             size = _read_socket(self._fd, start, min(room, self.max_size))
@@ -101,11 +100,11 @@ cdef class Inlet:
                 intake._receive(start, size)
         except Exception as error:
             owner.read_failed(error)
-            return 0
+            return False
         self.is_alive = True
         if not 0 < size < self.short_size:
             owner.read_on(size)
-        return 0
+        return True
 
 
 def read_ready(list told not None, dict sockets not None, unsigned int readable, buffer):

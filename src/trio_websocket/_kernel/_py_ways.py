@@ -60,8 +60,8 @@ class Intake:
 class InletOwner(Protocol):
     """What an inlet tells, synchronously, of all but short reads."""
 
-    def read(self) -> None:
-        """Read what has come: no intake is set."""
+    def read(self) -> bool:
+        """Read what has come: no intake is set. Returns what `Inlet.read` does."""
 
     def read_on(self, size: int) -> None:
         """Take in that `size` bytes were read, and that there may be more; 0 is the end."""
@@ -102,24 +102,28 @@ class Inlet:
         """The most bytes that one read takes."""
         return self._max_size
 
-    def read(self, buffer: memoryview) -> None:
-        """Read what has come, by way of `buffer`, which has no meaning afterwards. It raises only what the owner does."""
+    def read(self, buffer: memoryview) -> bool:
+        """Read what has come, by way of `buffer`, which has no meaning afterwards. It raises only what the owner does.
+
+        Returns:
+            Whether there was anything; the end is.
+        """
         owner, intake = self.owner, self.intake
         if owner is None:
-            return
+            return False
         if intake is None:
-            owner.read()
-            return
+            return owner.read()
         try:
             size = os.readv(self._fd, [buffer[: self._max_size]])
             if size:
                 intake.receive_data(buffer[:size])
         except Exception as error:
             owner.read_failed(error)
-            return
+            return False
         self.is_alive = True
         if not 0 < size < self.short_size:
             owner.read_on(size)
+        return True
 
 
 class ReadableSocket(Protocol):

@@ -134,7 +134,7 @@ class Transport(abc.ABC):
     async def read_in_person(self) -> None:
         """Wait for the peer in the task that calls, and tell what came; or return when `wake_waiters` is called.
 
-        By one task at a time. Cancelling is safe.
+        It may return earlier: look again. By one task at a time. Cancelling is safe.
         """
         raise NotImplementedError
 

@@ -158,32 +158,34 @@ class SocketTransport(Transport):
         is_alive, self.inlet.is_alive = self.inlet.is_alive, False
         return is_alive
 
-    def read(self) -> None:
+    def read(self) -> bool:
         # The short way is open, then, only while reading is not paused, no large message comes, and the owner has an intake.
         if self.is_paused or self._is_released:
             self._is_readable = True
-        elif not self._is_large or self._read_large():
-            hub, owner, inlet = self._hub, self._owner, self.inlet
-            assert hub is not None
-            assert owner is not None
-            self._is_readable = False
-            inlet.intake = owner.intake
-            if inlet.intake is None:
-                self._receive(owner, hub.buffer[: inlet.max_size])
-            else:
-                inlet.read(hub.buffer)
+            return False
+        if self._is_large and not self._read_large():
+            return False
+        hub, owner, inlet = self._hub, self._owner, self.inlet
+        assert hub is not None
+        assert owner is not None
+        self._is_readable = False
+        inlet.intake = owner.intake
+        if inlet.intake is None:
+            return self._receive(owner, hub.buffer[: inlet.max_size])
+        return inlet.read(hub.buffer)
 
-    def _receive(self, owner: TransportOwner, buffer: memoryview) -> None:
+    def _receive(self, owner: TransportOwner, buffer: memoryview) -> bool:
         try:
             size = self._sock.recv_into(buffer)
             if size:
                 owner.data_received(buffer[:size])
         except Exception as error:
             self.read_failed(error)
-        else:
-            self.inlet.is_alive = True
-            if not 0 < size < self.inlet.short_size:
-                self.read_on(size)
+            return False
+        self.inlet.is_alive = True
+        if not 0 < size < self.inlet.short_size:
+            self.read_on(size)
+        return True
 
     def read_on(self, size: int) -> None:
         self._is_large = size >= _LARGE_READ
@@ -247,19 +249,11 @@ class SocketTransport(Transport):
         assert hub is not None
         self._is_in_person = True
         try:
-            hub.lend(self)
-            await trio.lowlevel.wait_readable(self.fd)
-            hub.turns += 1
-            self.inlet.read(hub.buffer)
-        except trio.ClosedResourceError:
-            # Somebody called `hub.wake`.
-            pass
+            await hub.read_in_person(self)
         finally:
             self._is_in_person = False
-            if not self._is_released:
-                hub.leave(self)
-                if self._is_blocked:
-                    self._block()
+            if self._is_blocked and not self._is_released:
+                self._block()
 
     def come_back(self) -> None:
         assert self._hub is not None
