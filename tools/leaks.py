@@ -173,7 +173,7 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
         outlet.send_message("\ud800")
     kernel.Outlet(-1, [], ends, ends).send(b"nowhere")
     outlet.close()
-    inlet.owner = None
+    inlet.owner = inlet.intake = None
     decoder.close()
 
 

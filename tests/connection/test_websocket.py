@@ -323,6 +323,23 @@ async def test_cancelled_receiver_loses_no_message() -> None:
         assert [await server.get_message(), await server.get_message()] == ["1", "2"]
 
 
+async def test_who_is_cancelled_already_does_not_learn_that_the_connection_is_closed() -> None:
+    async with connected_pair() as (client, _):
+        await client.aclose()
+        for call in (
+            lambda: client.send_message("x"),
+            lambda: client.send_fragments(["x"]),
+            client.get_message,
+            client.ping,
+            client.pong,
+        ):
+            with trio.move_on_after(0) as scope:
+                await call()
+            assert scope.cancelled_caught
+            with pytest.raises(ConnectionClosed):
+                await call()
+
+
 async def test_what_was_queued_is_delivered_after_the_peer_closed() -> None:
     async with connected_pair(message_queue_size=10) as (client, server):
         for number in range(3):

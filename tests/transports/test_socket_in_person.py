@@ -379,6 +379,42 @@ async def test_looks_in_vain_get_few_and_one_that_is_not_brings_them_back() -> N
         assert await count_waits(transport, theirs, 3) == [0, 1, 3]
 
 
+class Filling(Owner):
+    """Awaits the last bytes of a large message."""
+
+    left = 4
+
+    @property
+    def is_filling(self) -> bool:
+        return self.left > 0
+
+    def fill(self, receive: Callable[[memoryview], int]) -> int:
+        size = receive(memoryview(bytearray(self.left)))
+        self.left -= size
+        return size
+
+
+@pytest.mark.parametrize(("data", "left"), [(b"ab", 2), (b"abcd", 0), (b"abcde", 0)])
+async def test_look_is_not_in_vain_if_it_gets_a_part_of_a_large_message(data: bytes, left: int) -> None:
+    owner = Filling()
+    async with over_socket(owner=owner) as (transport, _, theirs):
+        transport.read_on(2**16 - 1)  # as if much had come
+        theirs.send(data)
+        await transport.read_in_person()
+        assert (owner.left, owner.data) == (left, data[4:])
+        assert hub_of(transport)._waits == 0
+
+
+async def test_look_at_a_large_message_that_does_not_go_on_is_in_vain() -> None:
+    async with over_socket(owner=Filling()) as (transport, _, theirs):
+        transport.read_on(2**16 - 1)
+        await transport.read_in_person()
+        assert hub_of(transport)._waits == 1
+        theirs.close()
+        await wait_in_person(transport)
+        assert transport.take_sign_of_life() is False
+
+
 async def test_look_is_no_sign_of_life_unless_something_came() -> None:
     async with over_socket() as (transport, _, theirs):
         await transport.read_in_person()

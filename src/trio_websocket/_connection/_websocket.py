@@ -193,6 +193,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         Cancelling is safe before the first part is sent. After that, if the call is cancelled, a part is wrong or `fragments`
         raises, the connection ends at once with 1011, as nobody could finish the message. Several tasks may send.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         if not self._link.session.is_open:
             raise self._link.make_closed()
         await send_in_fragments(self._link, fragments, compress, self._pace)

@@ -47,8 +47,8 @@ _QUIET_POLLS = 8
 # Sockets that may be waited for in person.
 _IN_PERSON = 2
 
-# Who waits in person looks in so many turns before, and then waits at most so often without a look: once when it has
-# looked in vain for the first time.
+# Who is to wait in person looks in so many turns first. After a look in vain, some waits go without: that which follows at
+# once, then three, and in the end so many.
 _TURNS = 3
 _WAITS = 31
 
@@ -103,7 +103,7 @@ class Hub:
 
     Attributes:
         buffer: Where whoever is being served may read into.
-        turns: How often sockets have been served, as a clock for what happened since.
+        turns: How often sockets have been served or looked at, as a clock for what happened since.
         pace: Knows whether a task may wait for its socket in person.
     """
 
@@ -173,7 +173,7 @@ class Hub:
             self._wake_turner()
 
     async def read_in_person(self, sock: HubSocket) -> None:
-        """Have the task that calls wait for `sock`, and read it; it may return earlier, and does when `wake` is called."""
+        """Have the task that calls wait for `sock`, and read it; it may return earlier, and does soon when `wake` is called."""
         self._lend(sock)
         try:
             if self._waits_left:
@@ -194,6 +194,8 @@ class Hub:
     async def _look_for(self, sock: HubSocket) -> None:
         for _ in range(_TURNS):
             await trio.lowlevel.checkpoint()
+            if sock not in self._in_person:
+                return
             self.turns += 1
             if sock.inlet.read(self.buffer):
                 self._waits = 0

@@ -163,16 +163,17 @@ class SocketTransport(Transport):
         if self.is_paused or self._is_released:
             self._is_readable = True
             return False
-        if self._is_large and not self._read_large():
-            return False
+        was_anything = self._is_large and self._read_large()
+        if self._is_large:
+            return was_anything
         hub, owner, inlet = self._hub, self._owner, self.inlet
         assert hub is not None
         assert owner is not None
         self._is_readable = False
         inlet.intake = owner.intake
         if inlet.intake is None:
-            return self._receive(owner, hub.buffer[: inlet.max_size])
-        return inlet.read(hub.buffer)
+            return self._receive(owner, hub.buffer[: inlet.max_size]) or was_anything
+        return inlet.read(hub.buffer) or was_anything
 
     def _receive(self, owner: TransportOwner, buffer: memoryview) -> bool:
         try:
@@ -203,7 +204,7 @@ class SocketTransport(Transport):
             self._fail(error)
 
     def _read_large(self) -> bool:
-        """Receive a large payload, if there is one, to where it belongs; whether this turn may read on behind it."""
+        """Receive a large payload, if there is one, to where it belongs; whether there was anything."""
         owner = self._owner
         assert owner is not None
         self._is_readable = True
@@ -211,20 +212,21 @@ class SocketTransport(Transport):
         while owner.is_filling:
             if left <= 0:
                 self._put_off()
-                return False
+                return True
             try:
                 size = owner.fill(self._sock.recv_into)
             except Exception as error:
                 self._is_readable = False
                 self.read_failed(error)
-                return False
+                return left < _TURN_SIZE
             if not size:
                 self._end_reading()
-                return False
+                return True
             self.inlet.is_alive = True
             left -= size
-        self._is_large = False
-        return not (self.is_paused or self._is_released)
+        # If whoever was told wants no more, nothing is read behind it.
+        self._is_large = self.is_paused or self._is_released
+        return left < _TURN_SIZE
 
     def _end_reading(self) -> None:
         self._is_readable = False

@@ -424,7 +424,7 @@ class Session:
         return self._writer.take()
 
     def hold_pongs(self, hold: bool) -> None:
-        """While a peer does not read, keep only the answer to its latest ping, and queue that when let go.
+        """While a peer does not read, keep only the answer to its latest ping, and queue that when let go; shut the outlet.
 
         RFC 6455 §5.5.3: an endpoint that has not yet answered earlier pings may answer only the most recent one. It
         is what bounds the memory that a flood of pings can take.

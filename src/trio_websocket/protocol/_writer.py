@@ -94,7 +94,7 @@ class FrameWriter:
         """Let `outlet` make frames as this writer does, until the writer is closed, and not while pongs are held."""
         self._outlet = outlet
         outlet.random_bytes = self._random_bytes
-        self.hold_pongs(self._is_holding_pongs)
+        outlet.max_size = -1 if self._is_holding_pongs else _LARGE - 1
 
     def _encode_compressed(self, deflater: Deflater, message: Message, compress: bool | None) -> bytes | None:
         kind = type(message)
