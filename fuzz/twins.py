@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import socket
 from collections.abc import Callable
@@ -13,6 +14,8 @@ PLAIN: Final = importlib.import_module("trio_websocket._kernel._py")
 COMPILED: Final = importlib.import_module("trio_websocket._kernel._cy")
 OURS, THEIRS = socket.socketpair()
 OURS.setblocking(False)
+for end in OURS, THEIRS:
+    atexit.register(end.close)
 MAX_IN_SOCKET: Final = 50_000  # it takes more
 MAX_STEPS_TO_END: Final = 30
 RECEIVE_ALL, MESSAGE, HEADER, PART = Step(0, 25), Step(2, 31), Step(4, 0), Step(6, 0)
