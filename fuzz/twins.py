@@ -14,8 +14,8 @@ PLAIN: Final = importlib.import_module("trio_websocket._kernel._py")
 COMPILED: Final = importlib.import_module("trio_websocket._kernel._cy")
 OURS, THEIRS = socket.socketpair()
 OURS.setblocking(False)
-for end in OURS, THEIRS:
-    atexit.register(end.close)
+atexit.register(OURS.close)
+atexit.register(THEIRS.close)
 MAX_IN_SOCKET: Final = 50_000  # it takes more
 MAX_STEPS_TO_END: Final = 30
 RECEIVE_ALL, MESSAGE, HEADER, PART = Step(0, 25), Step(2, 31), Step(4, 0), Step(6, 0)

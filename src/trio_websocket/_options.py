@@ -70,7 +70,7 @@ class ConnectionOptions:
         disconnect_timeout: Seconds for closing.
 
     Raises:
-        ValueError: A limit is negative, or not a number.
+        ValueError: A limit is negative, or not a number, or `receive_buffer_size` is 0.
     """
 
     message_queue_size: float = MESSAGE_QUEUE_SIZE

@@ -406,13 +406,13 @@ async def test_look_is_not_in_vain_if_it_gets_a_part_of_a_large_message(data: by
 
 
 async def test_look_at_a_large_message_that_does_not_go_on_is_in_vain() -> None:
-    async with over_socket(owner=Filling()) as (transport, _, theirs):
+    async with over_socket(owner=Filling()) as (transport, owner, theirs):
         transport.read_on(2**16 - 1)
         await transport.read_in_person()
         assert hub_of(transport)._waits == 1
         theirs.close()
         await wait_in_person(transport)
-        assert transport.take_sign_of_life() is False
+        assert owner.told == [("eof", None)]
 
 
 async def test_look_is_no_sign_of_life_unless_something_came() -> None:

@@ -66,8 +66,8 @@ cdef extern from *:
     }
     """
     Py_ssize_t _read_socket(int fd, void* to, size_t size) noexcept nogil
-    object _pop_first(list items)
     Py_ssize_t _write_socket(int fd, const void* data, size_t size) noexcept nogil
+    object _pop_first(list items)
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX

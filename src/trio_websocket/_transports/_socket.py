@@ -159,7 +159,6 @@ class SocketTransport(Transport):
         return is_alive
 
     def read(self) -> bool:
-        # The short way is open, then, only while reading is not paused, no large message comes, and the owner has an intake.
         if self.is_paused or self._is_released:
             self._is_readable = True
             return False
@@ -170,6 +169,7 @@ class SocketTransport(Transport):
         assert hub is not None
         assert owner is not None
         self._is_readable = False
+        # From now on the hub reads the short way; `pause_reading`, a large read and another owner lead back here.
         inlet.intake = owner.intake
         if inlet.intake is None:
             return self._receive(owner, hub.buffer[: inlet.max_size]) or was_anything
