@@ -145,13 +145,12 @@ def read_heads(kernel: ModuleType) -> None:
 class Ends:
     """What both short ways belong to; what they tell it comes to nothing."""
 
-    turns = 0
     inlet: object = None
 
     def take(self, *_: object) -> None:
         """A message, or that there is more."""
 
-    collect = keep_rest = send_failed = read = read_on = read_failed = take
+    put_off = drain = send_outgoing = keep_rest = send_failed = read = read_on = read_failed = take
 
 
 def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socket]) -> None:
@@ -159,19 +158,28 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
     ends = Ends()
     decoder = kernel.FrameDecoder()
     intake = kernel.Intake(decoder, False, 1000, [1, 2, None], ends.take, ends.take)
-    outlet = kernel.Outlet(sockets[0].fileno(), [], ends, ends)
-    outlet.max_size = 1000
+    turns = kernel.Turns()
+    outlet = kernel.Outlet(sockets[0].fileno(), turns, ends)
+    outlet.max_size = outlet.max_backlog = 1000
     inlet = kernel.Inlet(sockets[1].fileno(), 1000, 100)
     ends.inlet, inlet.owner, inlet.intake = inlet, ends, intake
     buffer = memoryview(bytearray(1000))
-    for message in ("one", b"two", "gr\u00fc\u00df", "\u6771" * 200, "collected"):
+    for message in ("one", b"two", "gr\u00fc\u00df", "\u6771" * 200, "kept"):
         outlet.send_message(message)
-        ends.turns += message != "\u6771" * 200
+        turns.count += message == "one"
+        turns.is_corked = message == "gr\u00fc\u00df"
+        turns.flush()
         kernel.read_ready([(5, 1), (6, 1), (5, 3)], {5: ends}, 1, buffer)
     intake.receive_data(kernel.encode_frame(2, b"three")[:-1])
     with contextlib.suppress(UnicodeEncodeError):
         outlet.send_message("\ud800")
-    kernel.Outlet(-1, [], ends, ends).send(b"nowhere")
+    outlet.outgoing.clear()
+    outlet.backlog = 0
+    for _ in range(3):
+        outlet.send(b"kept, too")
+        kernel.Outlet(-1, turns, ends).send(b"nowhere")
+        turns.is_corked = not turns.is_corked
+    turns.flush()
     outlet.close()
     inlet.owner = inlet.intake = None
     decoder.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import random
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from fakes import receive
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import MASK, frame
@@ -238,6 +241,83 @@ def test_the_twins_write_the_same_headers(plain: Any, compiled: Any, **header: A
 )
 def test_the_twins_mask_the_same(plain: Any, compiled: Any, data: bytes, mask: bytes, offset: int) -> None:
     assert outcome(compiled.apply_mask, data, mask, offset) == outcome(plain.apply_mask, data, mask, offset)
+
+
+class OutRun:
+    """One kernel's two outlets, which send to one socket each, and what they told."""
+
+    def __init__(self, kernel: Any, sockets: list[Sockets]) -> None:
+        self.turns = kernel.Turns()
+        self.sockets = sockets
+        self.told: list[Any] = []
+        self.outlets = [kernel.Outlet(ours.fileno(), self.turns, self) for ours, _ in sockets]
+        for outlet in self.outlets:
+            outlet.max_size, outlet.max_backlog = 1000, 500
+
+    def put_off(self) -> None:
+        self.told.append("put off")
+
+    def send_outgoing(self) -> None:
+        self.told.append("send outgoing")
+        self.drop()
+
+    def drain(self) -> None:
+        self.told.append("drain")
+        self.drop()
+
+    def drop(self) -> None:
+        for outlet in self.outlets:
+            outlet.outgoing.clear()
+            outlet.backlog = 0
+
+    def keep_rest(self, data: bytes, sent: int) -> None:
+        self.told.append(("rest", data, sent))
+
+    def send_failed(self, error: OSError) -> None:
+        self.told.append(type(error))
+
+    def step(self, which: int, name: str, *arguments: Any) -> Any:
+        outlet = self.outlets[which]
+        if name == "turn":
+            self.turns.count += 1
+        elif name == "cork":
+            self.turns.is_corked = not self.turns.is_corked
+        elif name == "flush":
+            self.turns.flush()
+        elif name == "block":
+            outlet.is_blocked = not outlet.is_blocked
+        elif name == "mask":
+            outlet.random_bytes = None if outlet.random_bytes else lambda _: MASK
+        else:
+            return getattr(outlet, name)(*arguments)
+        return None
+
+    def facts(self) -> tuple[Any, ...]:
+        arrived = [receive(theirs) for _, theirs in self.sockets]
+        states = [(outlet.outgoing, outlet.backlog, outlet.is_blocked) for outlet in self.outlets]
+        return arrived, states, self.told, self.turns.count, self.turns.is_corked
+
+
+SENDS = st.one_of(
+    st.tuples(st.just("send"), st.binary(min_size=1, max_size=30) | st.just(bytes(70_000))),
+    st.tuples(st.just("send_message"), PAYLOADS | st.text(max_size=10) | st.just(bytes(400)) | st.none()),
+    st.tuples(st.sampled_from(["turn", "cork", "flush", "block", "mask", "close"])),
+)
+
+
+@given(steps=st.lists(st.tuples(st.integers(0, 1), SENDS), max_size=40))
+def test_the_twins_send_the_same(plain: Any, compiled: Any, steps: list[tuple[int, tuple[Any, ...]]]) -> None:
+    with contextlib.ExitStack() as stack:
+        runs = []
+        for kernel in plain, compiled:
+            pairs = [socket.socketpair() for _ in range(2)]
+            for sock in itertools.chain(*pairs):
+                stack.enter_context(sock).setblocking(False)
+            runs.append(OutRun(kernel, pairs))
+        for which, step in [*steps, (0, ("flush",))]:
+            first, second = (outcome(run.step, which, *step) for run in runs)
+            assert first == second
+            assert runs[0].facts() == runs[1].facts()
 
 
 LINES = st.one_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from core_support import (
@@ -21,7 +22,7 @@ from core_support import (
 )
 from support import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
 
-from trio_websocket._kernel import Intake, Outlet
+from trio_websocket._kernel import Intake, Outlet, Turns
 from trio_websocket.protocol import (
     NEED_DATA,
     BinaryReceived,
@@ -584,28 +585,11 @@ def test_nothing_is_kept_of_what_comes_after_the_end(session: Session) -> None:
     assert (given, taken, session.unread) == ({}, [None], 0)
 
 
-class Leavings:
-    """What an outlet belongs to."""
-
-    turns = 0
-    backlog = 0
-
-    def collect(self, data: bytes) -> None:
-        raise AssertionError
-
-    def keep_rest(self, data: bytes, sent: int) -> None:
-        raise AssertionError
-
-    def send_failed(self, error: OSError) -> None:
-        raise AssertionError
-
-
 @pytest.mark.parametrize("message", ["text", b"bytes"])
 def test_message_may_go_to_a_socket_at_once(session: Session, message: Message) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        leavings = Leavings()
-        outlet = Outlet(ours.fileno(), [], leavings, leavings)
+        outlet = Outlet(ours.fileno(), Turns(), SimpleNamespace())
         session.set_up(outlet)
         assert outlet.send_message(message)
         data = theirs.recv(100)
@@ -618,8 +602,7 @@ def test_message_may_go_to_a_socket_at_once(session: Session, message: Message) 
 
 
 def test_message_that_may_be_compressed_goes_no_short_way(role: Role) -> None:
-    leavings = Leavings()
-    outlet = Outlet(-1, [], leavings, leavings)
+    outlet = Outlet(-1, Turns(), SimpleNamespace())
     Session(role, compression=PerMessageDeflate()).set_up(outlet)
     assert not outlet.send_message("text")
 

@@ -14,7 +14,7 @@ import pytest
 from core_support import split_frames
 from support import BINARY, CLOSE, CONT, MASK, PING, PONG, TEXT, Frame, frame
 
-from trio_websocket._kernel import Outlet
+from trio_websocket._kernel import Outlet, Turns
 from trio_websocket.protocol import PerMessageDeflate, Role
 from trio_websocket.protocol._deflate_streams import Deflater
 from trio_websocket.protocol._opcodes import Opcode
@@ -75,7 +75,7 @@ def test_outlet_makes_frames_as_the_writer_does() -> None:
     with ours, theirs:
         for random_bytes in None, lambda size: MASK[:size]:
             writer = FrameWriter(random_bytes)
-            outlet = Outlet(ours.fileno(), [], SimpleNamespace(turns=0), SimpleNamespace())
+            outlet = Outlet(ours.fileno(), Turns(), SimpleNamespace())
             writer.set_up(outlet)
             assert outlet.send_message("Hello")
             assert theirs.recv(100) == writer.encode_alone("Hello")
@@ -84,7 +84,7 @@ def test_outlet_makes_frames_as_the_writer_does() -> None:
 
 
 def test_outlet_takes_nothing_while_pongs_are_held_and_when_the_writer_is_closed(writer: FrameWriter) -> None:
-    outlet = Outlet(-1, [], SimpleNamespace(turns=0), SimpleNamespace(send_failed=lambda error: None))
+    outlet = Outlet(-1, Turns(), SimpleNamespace(send_failed=lambda error: None))
     writer.hold_pongs(True)
     writer.set_up(outlet)
     assert not outlet.send_message("x")

@@ -188,6 +188,27 @@ async def over_socket(
     assert trio.lowlevel.current_statistics().tasks_living <= tasks
 
 
+def receive(sock: socket.socket) -> bytes:
+    """What is there, up to the end."""
+    received = bytearray()
+    try:
+        while data := sock.recv(1 << 20):
+            received += data
+    except BlockingIOError:
+        pass
+    return bytes(received)
+
+
+def stuff(sock: socket.socket) -> int:
+    """Send until the system takes no more; how much it took."""
+    taken = 0
+    try:
+        while True:
+            taken += sock.send(b"~" * 4096)
+    except BlockingIOError:
+        return taken
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Let others run until then: for what a network brings in its own time."""
     while not condition():

@@ -9,32 +9,22 @@ import socket
 import pytest
 import trio
 import trio.testing
-from fakes import Owner, SocketPair, narrow_pair, over_socket, reset, tcp_pair, unix_pair, until
+from fakes import (
+    Owner,
+    SocketPair,
+    narrow_pair,
+    over_socket,
+    receive,
+    reset,
+    stuff,
+    tcp_pair,
+    unix_pair,
+    until,
+)
 
 from trio_websocket._transports import SocketTransport
 
 settle = trio.testing.wait_all_tasks_blocked
-
-
-def receive(sock: socket.socket) -> bytes:
-    """What is there, up to the end."""
-    received = bytearray()
-    try:
-        while data := sock.recv(1 << 20):
-            received += data
-    except BlockingIOError:
-        pass
-    return bytes(received)
-
-
-def stuff(sock: socket.socket) -> int:
-    """Send until the system takes no more; how much it took."""
-    taken = 0
-    try:
-        while True:
-            taken += sock.send(b"~" * 4096)
-    except BlockingIOError:
-        return taken
 
 
 def stuffed_pair() -> tuple[socket.socket, socket.socket]:

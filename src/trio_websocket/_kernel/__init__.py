@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from trio_websocket._kernel import _py
 
 __all__ = [
+    "JOIN_SIZE",
     "KERNEL",
     "Buffer",
     "FrameDecoder",
@@ -21,6 +22,7 @@ __all__ = [
     "Inlet",
     "Intake",
     "Outlet",
+    "Turns",
     "apply_mask",
     "encode_frame",
     "encode_header",
@@ -54,12 +56,14 @@ KERNEL: Literal["compiled", "plain"] = "plain" if _twin is _py else "compiled"
 # The twins' types are the same, and the plain one has them written down.
 if TYPE_CHECKING:
     from trio_websocket._kernel._py import (
+        JOIN_SIZE,
         Buffer,
         FrameDecoder,
         FrameHeader,
         Inlet,
         Intake,
         Outlet,
+        Turns,
         apply_mask,
         encode_frame,
         encode_header,
@@ -69,12 +73,14 @@ if TYPE_CHECKING:
         read_request,
     )
 else:
+    JOIN_SIZE = _twin.JOIN_SIZE
     Buffer = _twin.Buffer
     FrameDecoder = _twin.FrameDecoder
     FrameHeader = _twin.FrameHeader
     Inlet = _twin.Inlet
     Intake = _twin.Intake
     Outlet = _twin.Outlet
+    Turns = _twin.Turns
     apply_mask = _twin.apply_mask
     encode_frame = _twin.encode_frame
     encode_header = _twin.encode_header

@@ -39,6 +39,7 @@ from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 from trio_websocket._kernel._py_heads import COMMON_FIELDS as _COMMON_FIELDS
 from trio_websocket._kernel._py_heads import COMMON_NAMES as _COMMON_NAMES
 from trio_websocket._kernel._py_heads import are_once as _are_once
+from trio_websocket._kernel._py_ways import JOIN_SIZE
 
 cdef extern from *:
     """
@@ -79,12 +80,14 @@ cdef extern from "Python.h":
     object PyUnicode_New(Py_ssize_t size, Py_UCS4 max_char)
 
 __all__ = [
+    "JOIN_SIZE",
     "Buffer",
     "FrameDecoder",
     "FrameHeader",
     "Inlet",
     "Intake",
     "Outlet",
+    "Turns",
     "apply_mask",
     "encode_frame",
     "encode_header",
@@ -95,7 +98,7 @@ __all__ = [
 ]
 
 cdef enum:
-    # As in `_py_frames`.
+    # As in `_py_frames`; it is JOIN_SIZE, too.
     LARGE = 65536
     QUICK_ROOM = 1048576
     # So many bytes a decoder holds inside of itself.

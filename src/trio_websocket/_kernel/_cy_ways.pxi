@@ -128,22 +128,43 @@ def read_ready(list told not None, dict sockets not None, unsigned int readable,
 
 
 @cython.final
+cdef class Turns:
+    cdef public long long count
+    cdef public bint is_corked
+    cdef list _kept
+
+    def __cinit__(self):
+        self._kept = []
+
+    def keep(self, Outlet outlet not None):
+        self._kept.append(outlet)
+
+    def flush(self):
+        cdef Outlet outlet
+        kept, self._kept = self._kept, []
+        for outlet in kept:
+            outlet._flush()
+
+
+@cython.final
 cdef class Outlet:
     cdef int _fd
-    cdef list _outgoing
-    cdef object _clock
+    cdef Turns _turns
     cdef object _owner
     cdef long long _sent_at
+    cdef readonly list outgoing
+    cdef public Py_ssize_t backlog
+    cdef public bint is_blocked
     cdef public Py_ssize_t max_size
     cdef public object max_backlog
     cdef public object random_bytes
 
-    def __cinit__(self, int fd, list outgoing not None, clock, owner):
+    def __cinit__(self, int fd, Turns turns not None, owner):
         self._fd = fd
-        self._outgoing = outgoing
-        self._clock = clock
+        self._turns = turns
         self._owner = owner
         self._sent_at = -1
+        self.outgoing = []
         self.max_size = -1
         self.max_backlog = 0
 
@@ -153,25 +174,29 @@ cdef class Outlet:
     def send(self, bytes data not None):
         return self._send(data)
 
-    def send_message(self, message):
-        if self.max_size < 0 or self._owner is None:
-            return False
-        if PyList_GET_SIZE(self._outgoing) and self._owner.backlog > self.max_backlog:
-            return False
-        cdef bytes mask = None if self.random_bytes is None else self.random_bytes(4)
-        cdef bytes frame = _encode_message(message, self.max_size, mask)
-        return frame is not None and self._send(frame)
-
     cdef bint _send(self, bytes data) except -1:
+        cdef Turns turns = self._turns
+        owner = self._owner
+        if owner is None:
+            return False
+        if not PyList_GET_SIZE(self.outgoing):
+            if turns.is_corked:
+                turns._kept.append(self)
+            elif self._sent_at == turns.count:
+                owner.put_off()
+            else:
+                self._sent_at = turns.count
+                self._send_now(owner, data)
+                return True
+        self.outgoing.append(data)
+        self.backlog += PyBytes_GET_SIZE(data)
+        if self.backlog > LARGE:
+            owner.send_outgoing()
+        return True
+
+    cdef int _send_now(self, owner, bytes data) except -1:
         cdef const char* start = PyBytes_AS_STRING(data)
         cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(data)
-        if self._owner is None:
-            return False
-        cdef long long turns = self._clock.turns
-        if PyList_GET_SIZE(self._outgoing) or self._sent_at == turns:
-            self._owner.collect(data)
-            return True
-        self._sent_at = turns
         if size > LARGE:
             with nogil:
                 sent = _write_socket(self._fd, start, size)
@@ -184,8 +209,34 @@ cdef class Outlet:
             except BlockingIOError:
                 sent = 0
             except OSError as error:
-                self._owner.send_failed(error)
-                return True
+                owner.send_failed(error)
+                return 0
         if sent < size:
-            self._owner.keep_rest(data, sent)
-        return True
+            owner.keep_rest(data, sent)
+        return 0
+
+    def send_message(self, message):
+        if self.max_size < 0 or self._owner is None:
+            return False
+        if self.backlog and self.backlog > self.max_backlog:
+            return False
+        cdef bytes mask = None if self.random_bytes is None else self.random_bytes(4)
+        cdef bytes frame = _encode_message(message, self.max_size, mask)
+        return frame is not None and self._send(frame)
+
+    def flush(self):
+        self._flush()
+
+    cdef int _flush(self) except -1:
+        cdef bytes data
+        owner = self._owner
+        if owner is None or self.is_blocked or not PyList_GET_SIZE(self.outgoing):
+            return 0
+        if self.backlog > LARGE or self.backlog > self.max_backlog:
+            owner.drain()
+            return 0
+        data = b"".join(self.outgoing)
+        self.outgoing.clear()
+        self.backlog = 0
+        self._send_now(owner, data)
+        return 0

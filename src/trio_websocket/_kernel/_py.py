@@ -10,15 +10,17 @@ from trio_websocket._kernel._py_frames import (
     encode_message,
 )
 from trio_websocket._kernel._py_heads import read_fields, read_request
-from trio_websocket._kernel._py_ways import Inlet, Intake, Outlet, read_ready
+from trio_websocket._kernel._py_ways import JOIN_SIZE, Inlet, Intake, Outlet, Turns, read_ready
 
 __all__ = [
+    "JOIN_SIZE",
     "Buffer",
     "FrameDecoder",
     "FrameHeader",
     "Inlet",
     "Intake",
     "Outlet",
+    "Turns",
     "apply_mask",
     "encode_frame",
     "encode_header",

@@ -8,11 +8,24 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from trio_websocket._kernel._py_frames import Buffer, FrameDecoder, encode_message
 
-__all__ = ["Clock", "Inlet", "InletOwner", "Intake", "Outlet", "OutletOwner", "ReadableSocket", "read_ready"]
+__all__ = [
+    "JOIN_SIZE",
+    "Inlet",
+    "InletOwner",
+    "Intake",
+    "Outlet",
+    "OutletOwner",
+    "ReadableSocket",
+    "Turns",
+    "read_ready",
+]
+
+# What waits up to this size goes out as one; beyond it, copying costs more than it saves.
+JOIN_SIZE: Final = 65536
 
 
 class Intake:
@@ -157,26 +170,47 @@ def read_ready(
     return others
 
 
-class Clock(Protocol):
-    """Tells one turn of a program's work from another."""
+class Turns:
+    """The turns of a program's work, and what its outlets keep until the end of one.
 
-    @property
-    def turns(self) -> int:
-        """How many there have been."""
+    Attributes:
+        count: How many there have been; whoever runs the program counts them.
+        is_corked: Whether all outlets keep what they are given, until `flush`; not at first. To send at once wakes a peer that
+            has nothing else to do, and another for the next; to send together is cheaper, if many answer in one turn.
+    """
+
+    __slots__ = ("_kept", "count", "is_corked")
+
+    def __init__(self) -> None:
+        self.count: int = 0
+        self.is_corked: bool = False
+        self._kept: list[Outlet] = []
+
+    def keep(self, outlet: Outlet) -> None:
+        """Have `outlet` flushed."""
+        self._kept.append(outlet)
+
+    def flush(self) -> None:
+        """Send what was kept, in the order in which it came. It raises only what an outlet's owner does."""
+        kept, self._kept = self._kept, []
+        for outlet in kept:
+            outlet.flush()
 
 
 class OutletOwner(Protocol):
     """What an outlet tells, synchronously, of what does not go out at once."""
 
-    @property
-    def backlog(self) -> int:
-        """Bytes that wait to be sent."""
+    def put_off(self) -> None:
+        """Send what waits when the program turns, and tell who waits for that."""
 
-    def collect(self, data: bytes) -> None:
-        """Send `data` later, behind what waits, and perhaps together with it."""
+    def drain(self) -> None:
+        """Send what waits, and tell who waits for that. Not from inside `send`."""
+
+    def send_outgoing(self) -> None:
+        """Send what waits, as it gets too much to be kept."""
 
     def keep_rest(self, data: bytes, sent: int) -> None:
-        """Take over what the socket did not take: all of `data` but its first bytes, `sent` in number."""
+        """Let what the socket did not take wait: all of `data` but its first bytes, `sent` in number."""
 
     def send_failed(self, error: OSError) -> None:
         """Take in that the socket does not send; the data is lost."""
@@ -186,34 +220,38 @@ class Outlet:
     """The short way of bytes and messages to a socket: one call for what goes out at once.
 
     Attributes:
+        outgoing: What waits to be sent; while there is something, what follows joins it.
+        backlog: Its size in bytes. Whoever changes `outgoing` sees to that.
+        is_blocked: Whether the socket takes no more, so that the owner sends what waits when it does.
         max_size: As in `encode_message`; a negative one, as at first, takes no message.
-        max_backlog: While more bytes than that wait, no message is taken; 0 at first.
+        max_backlog: While more bytes than that wait, no message is taken, and somebody may wait until that is over; 0 at first.
         random_bytes: Gives as many unpredictable bytes as asked for, for masking keys; None for no masks.
 
     Args:
         fd: The descriptor of a socket that does not block.
-        outgoing: What waits to be sent; while there is something, what follows is collected.
-        clock: In one turn, only what comes first goes out at once: what follows can go out together.
+        turns: In one turn, only what comes first goes out at once: what follows can go out together.
         owner: Who is told of all else.
     """
 
     __slots__ = (
-        *("_clock", "_fd", "_outgoing", "_owner", "_sent_at"),
-        *("max_backlog", "max_size", "random_bytes"),
+        *("_fd", "_owner", "_sent_at", "_turns"),
+        *("backlog", "is_blocked", "max_backlog", "max_size", "outgoing", "random_bytes"),
     )
 
-    def __init__(self, fd: int, outgoing: list[Any], clock: Clock, owner: OutletOwner) -> None:
+    def __init__(self, fd: int, turns: Turns, owner: OutletOwner) -> None:
         self._fd = fd
-        self._outgoing = outgoing
-        self._clock = clock
+        self._turns = turns
         self._owner: OutletOwner | None = owner
         self._sent_at = -1
+        self.outgoing: list[bytes | memoryview] = []
+        self.backlog: int = 0
+        self.is_blocked: bool = False
         self.max_size: int = -1
         self.max_backlog: float = 0
         self.random_bytes: Callable[[int], bytes] | None = None
 
     def close(self) -> None:
-        """Take nothing any more, and forget the owner."""
+        """Take nothing any more, and forget the owner, who sends what waits."""
         self._owner = None
 
     def send(self, data: bytes) -> bool:
@@ -222,23 +260,34 @@ class Outlet:
         Returns:
             Whether it was taken over: not by a closed outlet.
         """
-        if self._owner is None:
+        owner, turns = self._owner, self._turns
+        if owner is None:
             return False
-        turns = self._clock.turns
-        if self._outgoing or self._sent_at == turns:
-            self._owner.collect(data)
-            return True
-        self._sent_at = turns
+        if not self.outgoing:
+            if turns.is_corked:
+                turns.keep(self)
+            elif self._sent_at == turns.count:
+                owner.put_off()
+            else:
+                self._sent_at = turns.count
+                self._send_now(owner, data)
+                return True
+        self.outgoing.append(data)
+        self.backlog += len(data)
+        if self.backlog > JOIN_SIZE:
+            owner.send_outgoing()
+        return True
+
+    def _send_now(self, owner: OutletOwner, data: bytes) -> None:
         try:
             sent = os.write(self._fd, data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._owner.send_failed(error)
-            return True
+            owner.send_failed(error)
+            return
         if sent < len(data):
-            self._owner.keep_rest(data, sent)
-        return True
+            owner.keep_rest(data, sent)
 
     def send_message(self, message: object) -> bool:
         """Send a message in one frame, if `encode_message` gives it.
@@ -249,10 +298,21 @@ class Outlet:
         Raises:
             UnicodeEncodeError: It is a str with a surrogate in it; nothing has happened.
         """
-        if self.max_size < 0 or self._owner is None:
-            return False
-        if self._outgoing and self._owner.backlog > self.max_backlog:
+        if self.max_size < 0 or self._owner is None or self.backlog > self.max_backlog:
             return False
         mask = None if self.random_bytes is None else self.random_bytes(4)
         frame = encode_message(message, self.max_size, mask)
         return frame is not None and self.send(frame)
+
+    def flush(self) -> None:
+        """Send what was kept, for `Turns`; the owner does it if anybody may wait for that, and if it is much."""
+        owner = self._owner
+        if owner is None or self.is_blocked or not self.outgoing:
+            return
+        if self.backlog > self.max_backlog or self.backlog > JOIN_SIZE:
+            owner.drain()
+            return
+        data = b"".join(self.outgoing)
+        self.outgoing.clear()
+        self.backlog = 0
+        self._send_now(owner, data)

@@ -9,7 +9,8 @@ Theory of operation
 
     While many sockets are busy, the first task only keeps the run from sleeping, and the poller is asked when Trio has looked
     for what came in, by an instrument: so those whom that wakes run in the same turn, and all have answered before the next
-    look. The task itself would run somewhere among them.
+    look. The task itself would run somewhere among them. What those tasks send is kept, and sent by one call before the run looks
+    again: to send it one by one would wake a peer that runs out of work and sleeps before it gets to the next.
 
     The hub begins with the first socket of a run and ends with the last. What goes wrong with one socket ends that socket;
     the hub never sees it.
@@ -29,7 +30,7 @@ from typing import Protocol
 
 import trio
 
-from trio_websocket._kernel import Inlet, read_ready
+from trio_websocket._kernel import Inlet, Turns, read_ready
 from trio_websocket._transports._pace import Pace, pace_of_this_run
 from trio_websocket._transports._poller import READABLE, Poller, make_poller
 
@@ -77,14 +78,18 @@ class HubSocket(Protocol):
         """Close; the run is over."""
 
 
-class _AfterWaiting(trio.abc.Instrument):
-    """Calls after the run has waited for what is outside of it, or looked."""
+class _AroundLooking(trio.abc.Instrument):
+    """Calls before and after the run looks for what is outside of it."""
 
-    def __init__(self, call: Callable[[], None]) -> None:
-        self._call = call
+    def __init__(self, before: Callable[[], None], after: Callable[[], None]) -> None:
+        self._before = before
+        self._after = after
+
+    def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's
+        self._before()
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's
-        self._call()
+        self._after()
 
 
 class _BeforeWaiting(trio.abc.Instrument):
@@ -103,13 +108,13 @@ class Hub:
 
     Attributes:
         buffer: Where whoever is being served may read into.
-        turns: How often sockets have been served or looked at, as a clock for what happened since.
+        turns: Counts how often sockets have been served or looked at.
         pace: Knows whether a task may wait for its socket in person.
     """
 
     def __init__(self) -> None:
         self.buffer: memoryview = memoryview(bytearray(BUFFER_SIZE))
-        self.turns: int = 0
+        self.turns: Turns = Turns()
         self.pace: Pace = pace_of_this_run()
         self.pace.is_quiet = True
         self._poller: Poller = make_poller()
@@ -179,7 +184,7 @@ class Hub:
             if self._waits_left:
                 self._waits_left -= 1
                 await trio.lowlevel.wait_readable(sock.fd)
-                self.turns += 1
+                self.turns.count += 1
                 sock.inlet.read(self.buffer)
             else:
                 await self._look_for(sock)
@@ -196,7 +201,7 @@ class Hub:
             await trio.lowlevel.checkpoint()
             if sock not in self._in_person:
                 return
-            self.turns += 1
+            self.turns.count += 1
             if sock.inlet.read(self.buffer):
                 self._waits = 0
                 return
@@ -259,14 +264,18 @@ class Hub:
 
     async def _keep_looking(self) -> None:
         """Have the poller asked in every turn, as long as many sockets are busy: to wait for it costs more."""
-        after_waiting = _AfterWaiting(self._look)
-        trio.lowlevel.add_instrument(after_waiting)
+        # As we come again in every turn, the run never waits meanwhile: who is called may wake tasks.
+        around_looking = _AroundLooking(self.turns.flush, self._look)
+        trio.lowlevel.add_instrument(around_looking)
+        self.turns.is_corked = True
         try:
             while self._looks_left:
                 self._looks_left -= 1
                 await trio.lowlevel.checkpoint()
         finally:
-            trio.lowlevel.remove_instrument(after_waiting)
+            trio.lowlevel.remove_instrument(around_looking)
+            self.turns.is_corked = False
+            self.turns.flush()
 
     def _look(self) -> None:
         told = self._poller.poll()
@@ -276,7 +285,7 @@ class Hub:
 
     def _serve(self, told: list[tuple[int, int]]) -> None:
         """Serve each socket that the poller tells of."""
-        self.turns += 1
+        self.turns.count += 1
         self._is_serving = True
         for fd, events in read_ready(told, self._sockets, READABLE, self.buffer):
             sock = self._sockets.get(fd)
@@ -309,7 +318,7 @@ class Hub:
                 self._poll_scope.cancel()
 
     def _serve_put_off(self) -> None:
-        self.turns += 1
+        self.turns.count += 1
         put_off, self._put_off = self._put_off, []
         for sock in put_off:
             sock.turn()

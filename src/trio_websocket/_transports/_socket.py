@@ -2,8 +2,8 @@
 
 Theory of operation
     The poller tells of edges: that something came, or that there is room again. Whether there is more to read is remembered
-    here until the socket itself says no. A first write goes to the socket at once; what is written after it, before the
-    scheduler has turned, is collected and goes out together. Each turn reads at most one buffer.
+    here until the socket itself says no. A first write goes to the socket at once, unless the hub is busy; what is written after
+    it, before the scheduler has turned, is kept by the outlet and goes out together. Each turn reads at most one buffer.
 
     Nothing may be told from inside one of the transport's own methods, so an end is told when the scheduler turns.
 """
@@ -16,7 +16,7 @@ import socket
 import trio
 
 from trio_websocket._endpoint import Endpoint, Name, endpoint_of_name, names_of_socket
-from trio_websocket._kernel import Inlet, Outlet
+from trio_websocket._kernel import JOIN_SIZE, Inlet, Outlet
 from trio_websocket._transports._base import Transport, TransportOwner, without_frames
 from trio_websocket._transports._hub import BUFFER_SIZE, Hub, hub_of_this_run
 from trio_websocket._transports._poller import HANG_UP, WRITABLE
@@ -24,9 +24,6 @@ from trio_websocket._transports._poller import HANG_UP, WRITABLE
 __all__ = ["SocketTransport"]
 
 logger = logging.getLogger("trio-websocket")
-
-# What is collected up to this size goes out as one; beyond it, copying costs more than it saves.
-_JOIN_SIZE = 65536
 
 # Parts that one call may send: IOV_MAX is at least that where there is a poller.
 _MAX_PARTS = 1024
@@ -53,7 +50,7 @@ class SocketTransport(Transport):
     __slots__ = (
         *("_error", "_hub", "_is_put_off", "_names", "_owner", "_sock", "fd"),
         *("_has_ended", "_is_in_person", "_is_large", "_is_readable", "inlet", "is_paused"),
-        *("_is_blocked", "_is_closing", "_is_released", "_outgoing", "_waiters", "backlog", "outlet"),
+        *("_is_closing", "_is_released", "_waiters", "outlet"),
     )
 
     def __init__(
@@ -75,10 +72,7 @@ class SocketTransport(Transport):
         self._is_in_person = False  # a task waits for the socket itself
         self._has_ended = False  # so have we
         # Writing.
-        self._outgoing: list[bytes | memoryview] = []
         self.outlet: Outlet | None = None
-        self.backlog: int = 0
-        self._is_blocked = False  # the socket takes no more
         self._waiters: trio.lowlevel.ParkingLot | None = None
         # Closing.
         self._is_closing = self._is_released = False
@@ -102,7 +96,7 @@ class SocketTransport(Transport):
             self.inlet.owner = self
             try:
                 hub = self._hub = hub_of_this_run()
-                self.outlet = Outlet(self.fd, self._outgoing, hub, self)
+                self.outlet = Outlet(self.fd, hub.turns, self)
                 if self._is_readable:
                     self.read()
                 if not self._is_released:
@@ -118,25 +112,26 @@ class SocketTransport(Transport):
         if events & HANG_UP:
             self.inlet.short_size = 0  # the end lies behind what comes
         if events & WRITABLE:
-            if self._is_blocked:
+            assert self.outlet is not None
+            if self.outlet.is_blocked:
                 # The peer's system has taken some.
                 self.inlet.is_alive = True
-            self._is_blocked = False
-            self._drain()
+            self.outlet.is_blocked = False
+            self.drain()
         if events != WRITABLE:
             self.read()
 
     def turn(self) -> None:
-        """Send what was collected, read on, or tell the end."""
+        """Send what was kept, read on, or tell the end."""
         self._is_put_off = False
         if self._is_released:
             self._tell_lost()
         else:
-            self._drain()
+            self.drain()
             if self._is_readable:
                 self.read()
 
-    def _put_off(self) -> None:
+    def put_off(self) -> None:
         if not self._is_put_off:
             self._is_put_off = True
             assert self._hub is not None
@@ -152,7 +147,7 @@ class SocketTransport(Transport):
         if self.is_paused:
             self.is_paused = False
             if self._is_readable:
-                self._put_off()
+                self.put_off()
 
     def take_sign_of_life(self) -> bool:
         is_alive, self.inlet.is_alive = self.inlet.is_alive, False
@@ -196,7 +191,7 @@ class SocketTransport(Transport):
             self._end_reading()
         elif size == self.inlet.max_size or not self.inlet.short_size:
             self._is_readable = True
-            self._put_off()
+            self.put_off()
 
     def read_failed(self, error: Exception) -> None:
         # The socket's own, or a bug in what was told: either ends this connection and no more.
@@ -211,7 +206,7 @@ class SocketTransport(Transport):
         left = _TURN_SIZE
         while owner.is_filling:
             if left <= 0:
-                self._put_off()
+                self.put_off()
                 return True
             try:
                 size = owner.fill(self._sock.recv_into)
@@ -242,7 +237,7 @@ class SocketTransport(Transport):
             self._fail(error)
 
     def can_read_in_person(self) -> bool:
-        if self._hub is None or not self._hub.pace.is_quiet or self._outgoing:
+        if self._hub is None or not self._hub.pace.is_quiet or self.backlog:
             return False
         return not (self._is_readable or self.is_paused or self._is_closing or self._is_in_person)
 
@@ -254,7 +249,7 @@ class SocketTransport(Transport):
             await hub.read_in_person(self)
         finally:
             self._is_in_person = False
-            if self._is_blocked and not self._is_released:
+            if self.outlet is not None and self.outlet.is_blocked and not self._is_released:
                 self._block()
 
     def come_back(self) -> None:
@@ -267,33 +262,32 @@ class SocketTransport(Transport):
 
     # --------------------------------------------------------------------------------------------------- writing
 
+    @property
+    def backlog(self) -> int:
+        return 0 if self.outlet is None else self.outlet.backlog
+
     def write(self, data: bytes) -> None:
         if self.outlet is not None:
             self.outlet.send(data)
 
-    def collect(self, data: bytes) -> None:
-        self._outgoing.append(data)
-        self.backlog += len(data)
-        if self.backlog > _JOIN_SIZE:
-            self._send_outgoing()
-        elif not (self._is_put_off or self._is_blocked):
-            self._put_off()
-
     def keep_rest(self, data: bytes, sent: int) -> None:
-        self._outgoing.append(memoryview(data)[sent:])
-        self.backlog = len(data) - sent
+        assert self.outlet is not None
+        self.outlet.outgoing.append(memoryview(data)[sent:])
+        self.outlet.backlog = len(data) - sent
         self._block()
 
     def writelines(self, parts: list[bytes]) -> None:
-        if not self._is_closing and self._hub is not None:
-            self._outgoing += parts
-            self.backlog += sum(map(len, parts))
-            self._send_outgoing()
+        if not self._is_closing and self.outlet is not None:
+            self.outlet.outgoing.extend(parts)
+            self.outlet.backlog += sum(map(len, parts))
+            self.send_outgoing()
 
-    def _send_outgoing(self) -> None:
-        outgoing = self._outgoing
-        while outgoing and not self._is_blocked:
-            if len(outgoing) > 1 and self.backlog <= _JOIN_SIZE:
+    def send_outgoing(self) -> None:
+        outlet = self.outlet
+        assert outlet is not None
+        outgoing = outlet.outgoing
+        while outgoing and not outlet.is_blocked:
+            if len(outgoing) > 1 and outlet.backlog <= JOIN_SIZE:
                 outgoing[:] = [b"".join(outgoing)]
             parts = outgoing[:_MAX_PARTS]
             try:
@@ -303,7 +297,7 @@ class SocketTransport(Transport):
             except OSError as error:
                 self.send_failed(error)
                 return
-            self.backlog -= sent
+            outlet.backlog -= sent
             gone = 0
             while gone < len(parts) and sent >= len(parts[gone]):
                 sent -= len(parts[gone])
@@ -317,7 +311,8 @@ class SocketTransport(Transport):
     def _block(self) -> None:
         """Have the poller tell when the socket takes more."""
         assert self._hub is not None
-        self._is_blocked = True
+        assert self.outlet is not None
+        self.outlet.is_blocked = True
         if self._is_in_person:
             # Nobody polls for room meanwhile.
             self._hub.wake(self)
@@ -327,10 +322,12 @@ class SocketTransport(Transport):
         except OSError as error:
             self._fail(error)
 
-    def _drain(self) -> None:
-        if self._outgoing and not self._is_blocked:
-            self._send_outgoing()
-            if not self._outgoing and self._owner is not None and not self._is_closing:
+    def drain(self) -> None:
+        outlet = self.outlet
+        assert outlet is not None
+        if outlet.outgoing and not outlet.is_blocked:
+            self.send_outgoing()
+            if not outlet.outgoing and self._owner is not None and not self._is_closing:
                 try:
                     self._owner.backlog_drained()
                 except Exception as error:
@@ -361,11 +358,17 @@ class SocketTransport(Transport):
             return
         self._set_closing()
         self.resume_reading()
-        self._send_outgoing()
-        if self._outgoing or (linger and not self._has_ended):
+        if self.outlet is not None:
+            self.send_outgoing()
+        if self.backlog or (linger and not self._has_ended):
             self._spawn_close(timeout, linger, shutdown)
         else:
             self.abort()
+
+    def _drop_outgoing(self) -> None:
+        if self.outlet is not None:
+            self.outlet.outgoing.clear()
+            self.outlet.backlog = 0
 
     def _set_closing(self) -> None:
         self._is_closing = True
@@ -378,7 +381,7 @@ class SocketTransport(Transport):
     async def _close(self, timeout: float, linger: float, shutdown: bool) -> None:
         try:
             with trio.move_on_after(timeout):
-                while self._outgoing and not self._is_released:
+                while self.backlog and not self._is_released:
                     await self._park()
                 if shutdown and not self._is_released:
                     self._sock.shutdown(socket.SHUT_WR)
@@ -394,12 +397,11 @@ class SocketTransport(Transport):
     def send_failed(self, error: OSError) -> None:
         # The peer may have said why.
         self._note(error)
-        self._outgoing.clear()
-        self.backlog = 0
+        self._drop_outgoing()
         self._is_readable = True
         # There is no room to wait for any more.
         self._unpark()
-        self._put_off()
+        self.put_off()
         if not self._is_closing:
             self._set_closing()
             self._spawn_close(_LAST_WORDS, _LAST_WORDS, False)
@@ -426,11 +428,10 @@ class SocketTransport(Transport):
         self._is_released = True
         self._set_closing()
         self.inlet.intake = self.inlet.owner = None
-        self._outgoing.clear()
-        self.backlog = 0
+        self._drop_outgoing()
         if self._hub is not None:
             self._hub.remove(self)
-            self._put_off()
+            self.put_off()
         elif self._owner is not None:
             # There is no hub to be had.
             trio.lowlevel.current_trio_token().run_sync_soon(self._tell_lost)
