@@ -20,7 +20,7 @@ IS_WANTED = (
 kernel = Extension(
     "trio_websocket._kernel._cy",
     ["src/trio_websocket/_kernel/_cy.pyx"],
-    depends=["src/trio_websocket/_kernel/_cy_heads.pxi", "src/trio_websocket/_kernel/_cy_ways.pxi"],
+    depends=[f"src/trio_websocket/_kernel/_cy_{part}.pxi" for part in ("inlet", "outlet", "heads")],
     optional=True,
     # Masks are vectors' work, and debugging symbols would be most of the wheel.
     extra_compile_args=[] if sys.platform == "win32" else ["-O3", "-g0"],

@@ -73,7 +73,8 @@ class Run:
                 compression=compression,
                 random_bytes=bytes,
             )
-            self.intake = self.session.make_intake(self.receivers, self.tell, self.tell)
+            messages = kernel.MessageQueue(1, 1000)
+            self.intake = self.session.make_intake(messages, self.receivers, self.tell, self.tell)
 
     def tell(self, *what: Any) -> None:
         """What the intake calls."""

@@ -29,10 +29,13 @@ class Run:
         self.decoder = kernel.FrameDecoder()
         self.wire = Wire(wire)
         self.mask = wire[:4]
+        self.messages = kernel.MessageQueue(2, 5000)
         self.receivers: list[int | None] = []
         self.told: list[tuple[Any, ...]] = []
         is_masked = bool(wire[4:5] > b"\x7f")
-        self.intake = kernel.Intake(self.decoder, is_masked, 1000, self.receivers, self.tell, self.tell)
+        self.intake = kernel.Intake(
+            self.decoder, is_masked, 1000, self.messages, self.receivers, self.tell, self.tell
+        )
         self.inlet = kernel.Inlet(OURS.fileno(), MAX_IN_SOCKET, 1000)
         self.inlet.owner, self.inlet.intake = self, self.intake
         self.last: bytes | str = b""
@@ -72,6 +75,9 @@ class Run:
         if number & 4:
             THEIRS.send(self.wire.take(min(size, MAX_IN_SOCKET)))
             return self.inlet.read(memoryview(bytearray(MAX_IN_SOCKET)))
+        if number & 8:
+            self.messages.put("waits")
+            return self.intake.exchange()
         return self.intake.receive_data(self.wire.take(size))
 
     def change_plain(self) -> None:
@@ -103,7 +109,8 @@ class Run:
         """All that can be seen of a decoder."""
         decoder = self.decoder
         facts = self.wire.position, decoder.remaining, decoder.unread, decoder.is_filling
-        return *facts, decoder.is_plain, self.inlet.is_alive, self.told, self.receivers
+        messages = len(self.messages), self.messages.size, self.messages.is_full
+        return *facts, decoder.is_plain, self.inlet.is_alive, self.told, self.receivers, messages
 
 
 def check(data: bytes) -> None:

@@ -157,7 +157,8 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
     """Messages, there and back over sockets that do not block: 6 frames."""
     ends = Ends()
     decoder = kernel.FrameDecoder()
-    intake = kernel.Intake(decoder, False, 1000, [1, 2, None], ends.take, ends.take)
+    messages = kernel.MessageQueue(1, 1000)
+    intake = kernel.Intake(decoder, False, 1000, messages, [1, 2, None], ends.take, ends.take)
     turns = kernel.Turns()
     outlet = kernel.Outlet(sockets[0].fileno(), turns, ends)
     outlet.max_size = outlet.max_backlog = 1000
@@ -170,7 +171,17 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
         turns.is_corked = message == "gr\u00fc\u00df"
         turns.flush()
         kernel.read_ready([(5, 1), (6, 1), (5, 3)], {5: ends}, 1, buffer)
-    intake.receive_data(kernel.encode_frame(2, b"three")[:-1])
+    intake.receive_data(kernel.encode_frame(2, b"three"))
+    messages.put("gr\u00fc\u00df")
+    for _ in range(2):
+        intake.exchange()
+        messages.put_back(b"first")
+    messages.take()
+    messages.clear()
+    with contextlib.suppress(IndexError):
+        messages.take()
+    intake.receive_data(kernel.encode_frame(2, b"four")[:-1])
+    intake.close()
     with contextlib.suppress(UnicodeEncodeError):
         outlet.send_message("\ud800")
     outlet.outgoing.clear()

@@ -40,7 +40,8 @@ IN_SDIST = [
     "src/trio_websocket/__init__.py",
     "src/trio_websocket/_kernel/_cy.pyx",
     "src/trio_websocket/_kernel/_cy_heads.pxi",
-    "src/trio_websocket/_kernel/_cy_ways.pxi",
+    "src/trio_websocket/_kernel/_cy_inlet.pxi",
+    "src/trio_websocket/_kernel/_cy_outlet.pxi",
     "tests/conftest.py",
 ]
 # What the package is, and with which dependencies, according to the environment itself.

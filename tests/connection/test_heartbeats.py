@@ -354,7 +354,7 @@ def test_ping_that_is_sent_for_nobody_gives_the_latency_and_no_room(mock_clock: 
         link.data_received(from_client(TEXT, b"1"))
         link.data_received(from_client(TEXT, b"2") + from_client(PONG, payload))
         # A ping that somebody waits for would let the second in.
-        assert len(link.inbox) == 1
+        assert len(link.inbox.messages) == 1
         assert transport.is_paused
         link.take()
         link.take()

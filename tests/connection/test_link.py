@@ -46,12 +46,12 @@ def test_reading_pauses_while_the_inbox_is_full() -> None:
     assert transport.is_reading()
     link.data_received(from_client(TEXT, b"2") + from_client(TEXT, b"3"))
     assert not transport.is_reading()
-    assert len(link.inbox) == 2
-    link.inbox.take()
+    assert len(link.inbox.messages) == 2
+    link.inbox.messages.take()
     link.pull()
     # The third was there already, and fills it again.
     assert not transport.is_reading()
-    assert [link.inbox.take(), link.inbox.take()] == ["2", "3"]
+    assert [link.inbox.messages.take(), link.inbox.messages.take()] == ["2", "3"]
     link.pull()
     assert transport.is_reading()
 
@@ -78,12 +78,12 @@ async def test_what_is_unread_when_the_connection_is_lost_is_bounded_as_it_is_de
     session = Session(Role.SERVER, compression=PerMessageDeflate())
     link = Link(FakeTransport(), session, options)
     link.data_received(sender.data_to_send())
-    assert len(link.inbox) == 1
+    assert len(link.inbox.messages) == 1
     link.connection_lost(None)
     assert link.lost.is_set()
     assert session.close_reason == CloseReason(1009, "unread messages exceed message_queue_bytes")
     # What was there is delivered all the same.
-    assert [link.inbox.take() for _ in range(len(link.inbox))] == [bytes(2**20)]
+    assert [link.inbox.messages.take() for _ in range(len(link.inbox.messages))] == [bytes(2**20)]
 
 
 async def test_all_that_is_unread_when_the_connection_is_lost_is_kept_within_the_bound() -> None:
@@ -95,16 +95,18 @@ async def test_all_that_is_unread_when_the_connection_is_lost_is_kept_within_the
     link.data_received(sender.data_to_send())
     link.connection_lost(None)
     assert link.session.close_reason == CloseReason(1006, None)
-    assert [link.inbox.take() for _ in range(len(link.inbox))] == [f"{number}" * 1000 for number in range(30)]
+    assert [link.inbox.messages.take() for _ in range(len(link.inbox.messages))] == [
+        f"{number}" * 1000 for number in range(30)
+    ]
 
 
 def test_large_message_taken_lets_several_small_ones_in() -> None:
     link, transport = make_link(message_queue_size=100, message_queue_bytes=5000)
     link.data_received(from_client(BINARY, bytes(6000)) + 3 * from_client(TEXT, b"x"))
-    assert len(link.inbox) == 1
+    assert len(link.inbox.messages) == 1
     assert not transport.is_reading()
     link.take()
-    assert len(link.inbox) == 3
+    assert len(link.inbox.messages) == 3
     assert transport.is_reading()
 
 
@@ -112,14 +114,14 @@ def test_inbox_is_bounded_in_bytes() -> None:
     link, transport = make_link(message_queue_size=100, message_queue_bytes=5000)
     link.data_received(4 * from_client(BINARY, bytes(2000)))
     assert not transport.is_reading()
-    assert len(link.inbox) == 3
+    assert len(link.inbox.messages) == 3
 
 
 def test_control_frames_behind_a_full_inbox_wait() -> None:
     link, transport = make_link(message_queue_size=0)
     link.data_received(from_client(TEXT, b"1") + from_client(PING, b"late"))
     assert transport.take_written() == b""
-    link.inbox.take()
+    link.inbox.messages.take()
     link.pull()
     assert transport.take_written() == frame(PONG, b"late")
 
@@ -127,16 +129,16 @@ def test_control_frames_behind_a_full_inbox_wait() -> None:
 async def test_inbox_is_filled_further_while_a_ping_waits() -> None:
     link, transport = make_link(message_queue_bytes=5000)
     link.data_received(3 * from_client(TEXT, b"x"))
-    assert len(link.inbox) == 2
+    assert len(link.inbox.messages) == 2
     link.pings.add(b"p")
     link.pull()
-    assert len(link.inbox) == 3
+    assert len(link.inbox.messages) == 3
     assert transport.is_reading()
     link.data_received(4 * from_client(BINARY, bytes(2000)) + from_client(PONG, b"p"))
     assert not transport.is_reading()
     assert b"p" in link.pings
-    while len(link.inbox):
-        link.inbox.take()
+    while len(link.inbox.messages):
+        link.inbox.messages.take()
         link.pull()
     assert b"p" not in link.pings
     assert link.latency is not None
@@ -158,9 +160,9 @@ async def test_pong_that_nobody_asked_for_leaves_the_latency() -> None:
 def test_end_of_file_brings_in_what_came_before_it_even_if_the_inbox_is_full() -> None:
     link, transport = make_link()
     link.data_received(3 * from_client(TEXT, b"x") + from_client(CLOSE, b"\x03\xe8bye"))
-    assert len(link.inbox) == 2
+    assert len(link.inbox.messages) == 2
     link.eof_received()
-    assert len(link.inbox) == 3
+    assert len(link.inbox.messages) == 3
     assert link.session.close_received == CloseReason(1000, "bye")
     assert transport.is_closing()
 
@@ -193,7 +195,7 @@ def test_rest_of_a_large_message_is_filled_in(is_claimed: bool) -> None:
         assert link.fill(fill_from(data)) > 0
     assert not data
     assert transport.is_reading()
-    assert (link.inbox.take_claimed() if is_claimed else link.inbox.take()) == payload
+    assert (link.inbox.take_claimed() if is_claimed else link.inbox.messages.take()) == payload
 
 
 def test_end_in_the_middle_of_a_large_message_is_told_by_the_transport() -> None:
@@ -416,9 +418,9 @@ def test_closing_reads_on_over_what_nobody_received() -> None:
     assert not transport.is_reading()
     link.start_closing(1000, None)
     assert transport.is_reading()
-    assert len(link.inbox) == 0
+    assert len(link.inbox.messages) == 0
     link.data_received(from_client(TEXT, b"more") + from_client(PING) + from_client(CLOSE, b"\x03\xe8"))
-    assert len(link.inbox) == 0
+    assert len(link.inbox.messages) == 0
     assert link.session.state is SessionState.CLOSED
     assert transport.take_written() == frame(CLOSE, b"\x03\xe8")
 
@@ -456,7 +458,7 @@ def test_peer_that_breaks_a_rule_is_told_so_and_left(data: bytes, code: int) -> 
     link.data_received(from_client(TEXT, b"fine") + data)
     # It lies behind a message that nobody has received yet.
     assert not transport.is_closing()
-    assert link.inbox.take() == "fine"
+    assert link.inbox.messages.take() == "fine"
     link.pull()
     sent = transport.take_written()
     assert (sent[0], int.from_bytes(sent[2:4], "big")) == (0x80 | CLOSE, code)
@@ -553,7 +555,7 @@ def test_log_tells_names_and_codes_and_escapes_what_the_peer_says(caplog: pytest
     link.data_received(
         from_client(TEXT, b"secret") + from_client(CLOSE, b"\x03\xe8" + "\n\x1b[31mü".encode())
     )
-    link.inbox.take()
+    link.inbox.messages.take()
     link.pull()
     [record] = caplog.records
     assert record.name == "trio-websocket"

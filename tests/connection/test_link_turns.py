@@ -41,7 +41,7 @@ async def test_flood_of_tiny_fragments_takes_turns_with_other_tasks() -> None:
     link.data_received(fragments + from_client(CONT, b"end"))
     assert not transport.is_reading()
     assert await settle_reading(transport) >= 3
-    assert link.inbox.take() == "end"
+    assert link.inbox.messages.take() == "end"
 
 
 async def test_flood_that_a_receiver_pulls_as_well_goes_on_once() -> None:
@@ -56,7 +56,7 @@ async def test_flood_that_a_receiver_pulls_as_well_goes_on_once() -> None:
     await trio.testing.wait_all_tasks_blocked()
     # A full inbox is nothing to go on with by itself.
     assert transport.take_written() == b""
-    link.inbox.take()
+    link.inbox.messages.take()
     link.pull()
     assert len(transport.take_written()) == len(PULL_BUDGET * frame(PONG))
     assert await settle_reading(transport) >= 1
@@ -69,7 +69,7 @@ async def test_end_of_file_behind_a_flood_is_seen_in_its_turn() -> None:
     link.eof_received()
     assert link.session.close_received is None
     assert await settle_reading(transport) >= 1
-    assert len(link.inbox) == 3
+    assert len(link.inbox.messages) == 3
     assert link.session.close_received == CloseReason(1000, "bye")
 
 
@@ -89,7 +89,7 @@ def test_connection_that_is_lost_in_the_middle_of_a_flood_brings_in_all_of_it_at
     # There may be no run any more that could go on later.
     link.connection_lost(None)
     assert link.lost.is_set()
-    assert len(link.inbox) == 4 * PULL_BUDGET
+    assert len(link.inbox.messages) == 4 * PULL_BUDGET
     assert link.make_closed().reason == CloseReason(1001, None)
 
 

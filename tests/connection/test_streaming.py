@@ -328,7 +328,7 @@ async def test_whole_messages_taken_in_parts_leave_the_queue_as_it_was() -> None
         for _ in range(3):
             await client.send_message(bytes(1000))
         await trio.testing.wait_all_tasks_blocked()
-        assert len(server._link.inbox) == 1
+        assert len(server._link.inbox.messages) == 1
 
 
 async def test_receivers_of_both_kinds_are_served_in_the_order_in_which_they_came() -> None:

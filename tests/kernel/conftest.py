@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import socket
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Final
 
@@ -65,3 +67,13 @@ def plain() -> ModuleType:
 def compiled() -> ModuleType:
     """The compiled twin."""
     return importlib.import_module(TWINS["compiled"])
+
+
+@pytest.fixture
+def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends; neither blocks."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs

@@ -1,6 +1,6 @@
 """What only the compiled kernel has to show: that it is as small as it says, and safe with memory that is its own.
 
-All that it does is held by test_py_frames.py, test_py_ways.py and test_twins.py.
+All that it does is held by test_py_frames.py, test_py_inlet.py, test_py_outlet.py and test_twins.py.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ def test_the_twin_has_every_name_of_the_contract(kernel: Any) -> None:
         "Inlet",
         "Intake",
         "JOIN_SIZE",
+        "MessageQueue",
         "Outlet",
         "Turns",
         "apply_mask",

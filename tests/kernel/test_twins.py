@@ -80,6 +80,7 @@ STEPS = st.one_of(
         st.sampled_from([0, 1, None]),
     ),
     st.tuples(st.sampled_from(["header", "payload", "part", "header", "payload", "plain"])),
+    st.tuples(st.sampled_from(["exchange", "exchange", "take", "put_back"])),
 )
 
 
@@ -101,10 +102,12 @@ class Run:
 
     def __init__(self, kernel: Any, wire: list[bytes | Large], sockets: Sockets) -> None:
         self.decoder = kernel.FrameDecoder()
+        self.messages = kernel.MessageQueue(2, 500)
         self.receivers: list[int | None] = []
         self.told: list[tuple[Any, ...]] = []
         self.intake = kernel.Intake(
-            self.decoder, True, 1000, self.receivers, lambda *what: self.told.append(what), self.take_in
+            *(self.decoder, True, 1000, self.messages, self.receivers),
+            *(lambda *what: self.told.append(what), self.take_in),
         )
         ours, self.theirs = sockets
         self.inlet = kernel.Inlet(ours.fileno(), 65536, 16384)
@@ -119,6 +122,8 @@ class Run:
 
     def take_in(self, message: str | bytes | None) -> None:
         self.told.append((message,))
+        if message is not None:
+            self.messages.put(message)
 
     def read_on(self, size: int) -> None:
         self.told.append(("more", size))
@@ -159,6 +164,9 @@ class Run:
             "payload": decoder.read_payload,
             "part": decoder.read_part,
             "close": decoder.close,
+            "exchange": lambda: self.intake.exchange() if self.messages else None,
+            "take": self.messages.take,
+            "put_back": lambda: self.messages.put_back("gr\xfc\xdfe"),
         }
         return reads[name]()
 
@@ -167,6 +175,7 @@ class Run:
         return (
             *(self.position, decoder.remaining, decoder.unread, decoder.is_filling, decoder.is_plain),
             *(self.inlet.is_alive, self.told, self.receivers),
+            *(len(self.messages), self.messages.size, self.messages.is_full, self.messages.is_heavy),
         )
 
 

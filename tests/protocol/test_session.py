@@ -22,7 +22,7 @@ from core_support import (
 )
 from support import BINARY, CLOSE, CONT, PING, PONG, TEXT, Frame
 
-from trio_websocket._kernel import Intake, Outlet, Turns
+from trio_websocket._kernel import Intake, MessageQueue, Outlet, Turns
 from trio_websocket.protocol import (
     NEED_DATA,
     BinaryReceived,
@@ -548,7 +548,8 @@ def short_way_in(session: Session, *receivers: str | None) -> tuple[Intake, dict
     """An intake, what those who wait are given, and what is left."""
     given: dict[str, str | bytes] = {}
     taken: Taken = []
-    return session.make_intake(list(receivers), given.__setitem__, taken.append), given, taken
+    intake = session.make_intake(MessageQueue(1, 1000), list(receivers), given.__setitem__, taken.append)
+    return intake, given, taken
 
 
 def test_message_may_go_to_who_waits_for_it(session: Session) -> None:

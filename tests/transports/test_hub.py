@@ -473,7 +473,7 @@ async def test_peer_that_does_not_read_gets_bounded_memory(monkeypatch: pytest.M
             await until(lambda: client._link.senders is not None)
             await settle()
             assert client._link.transport.backlog <= 10_000 + len(message) + 14
-            assert len(server._link.inbox) == 3
+            assert len(server._link.inbox.messages) == 3
             before = sent
             for _ in range(100):
                 await trio.lowlevel.checkpoint()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import types
-from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, Final
@@ -12,11 +11,9 @@ from typing import Any, Final
 import trio
 
 from trio_websocket._connection._parts import PartQueue
+from trio_websocket._kernel import MessageQueue
 
 __all__ = ["Inbox", "wake"]
-
-# Most inboxes never hold a message, as somebody waits for it; and a deque takes half a kilobyte.
-_NO_MESSAGES: deque[str | bytes] = deque(maxlen=0)
 
 # What a receiver waits for. It may be woken with an error, too.
 _RECEIVED: Final = frozenset({str, bytes, PartQueue})
@@ -40,11 +37,10 @@ class Inbox:
     message that somebody takes in parts is counted, too. While such a message comes, no other can wait.
 
     Attributes:
-        messages: Those that wait, in their order; only to be looked at.
+        messages: Those that wait, in their order.
         receivers: The tasks that wait, in the order in which they came; None for who has a claim.
         part_receivers: Those of them that take a message in parts.
         parts: The message that comes in parts now, or None.
-        is_full: Whether there is no room for another message.
 
     Args:
         max_messages: As long as no more than that wait, another may come: one is held beside the queue.
@@ -52,13 +48,9 @@ class Inbox:
     """
 
     __slots__ = (
-        "_bytes",
         "_claimed",
-        "_max_bytes",
-        "_max_messages",
         "_trap",
         "_trapped",
-        "is_full",
         "messages",
         "part_receivers",
         "parts",
@@ -66,11 +58,7 @@ class Inbox:
     )
 
     def __init__(self, max_messages: float, max_bytes: float) -> None:
-        self._max_messages = max_messages
-        self._max_bytes = max(1, max_bytes)
-        self.messages: deque[str | bytes] = _NO_MESSAGES
-        self._bytes = 0
-        self.is_full: bool = False
+        self.messages: MessageQueue = MessageQueue(max_messages, max(1, max_bytes))
         self._claimed: str | bytes | None = None
         # Invariant: empty while a message waits.
         self.receivers: list[trio.lowlevel.Task | None] = []
@@ -78,13 +66,6 @@ class Inbox:
         self.parts: PartQueue | None = None
         self._trap: object = None
         self._trapped: trio.lowlevel.Task | None = None  # the receiver that waits with `_trap`
-
-    def __len__(self) -> int:
-        return len(self.messages)
-
-    def has_room(self, *, read_ahead: bool) -> bool:
-        """Whether another message may be put in; `read_ahead` lifts the bound on their number."""
-        return self._bytes < self._max_bytes and (read_ahead or len(self.messages) <= self._max_messages)
 
     def put(self, message: str | bytes) -> None:
         """Hand `message` to the receiver that has waited longest, or keep it."""
@@ -96,43 +77,18 @@ class Inbox:
                 # A task that is rescheduled can't be cancelled any more before it runs: the message can't be lost.
                 wake(receiver, message)
             return
-        if self.messages is _NO_MESSAGES:
-            self.messages = deque()
-        self.messages.append(message)
-        # What `sys.getsizeof` says of str and bytes, at a fifth of its cost.
-        self._bytes += message.__sizeof__()
-        self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
-
-    def take(self) -> str | bytes:
-        """Take the oldest message.
-
-        Raises:
-            IndexError: There is none.
-        """
-        message = self.messages.popleft()
-        self._bytes -= message.__sizeof__()
-        self.is_full = self._bytes >= self._max_bytes or len(self.messages) > self._max_messages
-        return message
-
-    def exchange(self, following: str | bytes) -> str | bytes:
-        """Take the oldest message, and put another in: there is one, so nobody waits."""
-        messages = self.messages
-        message = messages.popleft()
-        messages.append(following)
-        self._bytes += following.__sizeof__() - message.__sizeof__()
-        self.is_full = self._bytes >= self._max_bytes or len(messages) > self._max_messages
-        return message
+        self.messages.put(message)
 
     def hold_whole(self, message: str | bytes) -> PartQueue:
         """Give a message that has come whole, and was taken, in parts: there is one."""
         parts = PartQueue()
-        self._add(parts.put(message, is_final=True))
+        self.messages.size += parts.put(message, is_final=True)
         return parts
 
     def put_part(self, part: str | bytes, *, is_final: bool) -> None:
         """Keep a part of the message that comes in parts."""
         assert self.parts is not None
-        self._add(self.parts.put(part, is_final=is_final))
+        self.messages.size += self.parts.put(part, is_final=is_final)
         if is_final:
             self.parts = None
 
@@ -143,16 +99,12 @@ class Inbox:
             IndexError: There is none.
         """
         part = parts.parts.popleft()
-        self._add(-sys.getsizeof(part))
+        self.messages.size -= sys.getsizeof(part)
         return part
 
     def leave_parts(self, parts: PartQueue) -> None:
         """Drop what waits of a message, and whatever is still to come of it."""
-        self._add(-parts.leave())
-
-    def _add(self, size: int) -> None:
-        self._bytes += size
-        self.is_full = not self.has_room(read_ahead=False)
+        self.messages.size -= parts.leave()
 
     @types.coroutine
     def wait(self, is_first: bool = False) -> Generator[Any, Any, str | bytes]:
@@ -244,14 +196,7 @@ class Inbox:
         if self.receivers:
             self.put(message)
         else:
-            self.messages = deque([message, *self.messages])
-            self._bytes += sys.getsizeof(message)
-            self.is_full = not self.has_room(read_ahead=False)
-
-    def clear(self) -> None:
-        """Drop what waits."""
-        dropped, self.messages = self.messages, _NO_MESSAGES
-        self._add(-sum(map(sys.getsizeof, dropped)))
+            self.messages.put_back(message)
 
     def fail_receivers(self, make_error: Callable[[], Exception]) -> None:
         """Let every waiting receiver raise an error of its own."""

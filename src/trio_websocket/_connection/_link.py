@@ -81,7 +81,9 @@ class Link:
             self.outlet.max_backlog = options.write_backlog
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
-        self.intake: Intake = session.make_intake(self.inbox.receivers, wake, self._take_in)
+        self.intake: Intake = session.make_intake(
+            self.inbox.messages, self.inbox.receivers, wake, self._take_in
+        )
         self._is_at_eof = False
         self._is_backed_up = False  # the inbox is full
         self._is_pull_due = False  # the budget was spent
@@ -227,7 +229,7 @@ class Link:
         if self.options.heartbeat is not None:
             end_heartbeat(self)
         self._take_end()
-        del self.intake  # which knows us
+        self.intake.close()
         self.is_lost = True
         if self._lost is not None:
             self._lost.set()
@@ -260,10 +262,10 @@ class Link:
 
     def _pull_some(self) -> bool:
         """Returns whether there was nothing but messages, and nothing is left."""
-        session, inbox = self.session, self.inbox
+        session, inbox, messages = self.session, self.inbox, self.inbox.messages
         has_events = self._is_backed_up = False
         for _ in range(PULL_BUDGET):
-            if inbox.is_full and not self._may_overfill():
+            if messages.is_full and not self._may_overfill():
                 self._is_backed_up = True
                 self.transport.pause_reading()
                 return not has_events
@@ -320,15 +322,16 @@ class Link:
         return await inbox.wait(is_first=True)
 
     def take(self) -> str | bytes:
-        """Take the oldest message out of the inbox, which has one, and make use of the room."""
-        inbox = self.inbox
-        following = self.session.next_message() if self._is_backed_up else None
-        if following is None:
-            message = inbox.take()
-        else:
-            # One out, one in: as a rule, that is all.
-            message = inbox.exchange(following)
-            if inbox.is_full:
+        """Take the oldest message out of the inbox, which has one, and make use of the room.
+
+        Where many wait, one out and one in is all, as a rule: `intake.exchange` does that for what is not compressed.
+        """
+        session, messages = self.session, self.inbox.messages
+        following = session.next_message() if self._is_backed_up and session.is_compressing else None
+        message = messages.take()
+        if following is not None:
+            messages.put(following)
+            if messages.is_full:
                 return message
         self.pull()
         return message
@@ -361,9 +364,9 @@ class Link:
             return True
         # Before an end of file everything is in memory already; but what is compressed may be a thousand times as large.
         if self._is_at_eof:
-            return not self.session.is_compressing or self.inbox.has_room(read_ahead=True)
+            return not (self.session.is_compressing and self.inbox.messages.is_heavy)
         # A pong may stand behind messages, so a waiting ping lifts the bound on their number.
-        return self.pings.are_awaited and self.inbox.has_room(read_ahead=True)
+        return self.pings.are_awaited and not self.inbox.messages.is_heavy
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, TextReceived | BinaryReceived):
@@ -405,7 +408,7 @@ class Link:
         """
         self.session.send_close(code, reason)
         logger.debug("%s: closing with %s", str(self), self.session.close_sent)
-        self.inbox.clear()
+        self.inbox.messages.clear()
         self._wake_all()
         self.flush()
         self.pull()
@@ -413,7 +416,7 @@ class Link:
     def fail(self, code: int, reason: str) -> None:
         """Send our close frame and end the connection, without an answer: what is wrong can't be mended."""
         self.session.fail(code, reason)
-        self.inbox.clear()
+        self.inbox.messages.clear()
         self._end()
 
     async def abort(self, cause: Exception) -> None:

@@ -99,7 +99,7 @@ class MessageParts:
             if not link.session.is_open:
                 raise link.make_closed()
             await queue.wait()
-        was_full = link.inbox.is_full
+        was_full = link.inbox.messages.is_full
         part = link.inbox.take_part(queue)
         if was_full:
             link.pull()

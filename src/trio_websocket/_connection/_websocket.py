@@ -279,7 +279,9 @@ class WebSocketConnection(trio.abc.AsyncResource):
         inbox = link.inbox
         if inbox.messages:
             await trio.lowlevel.checkpoint_if_cancelled()
-            message = link.take()
+            message = link.intake.exchange()
+            if message is None:
+                message = link.take()
             pace = self._pace
             pace.calls_left -= 1
             if pace.calls_left <= 0:
@@ -307,10 +309,12 @@ class WebSocketConnection(trio.abc.AsyncResource):
             trio.WouldBlock: There is none.
             ConnectionClosed: As `get_message`.
         """
-        if self._link.inbox:
-            return self._link.take()
-        if self._link.session.is_oversize:
-            self._link.refuse_message()
+        link = self._link
+        if link.inbox.messages:
+            message = link.intake.exchange()
+            return link.take() if message is None else message
+        if link.session.is_oversize:
+            link.refuse_message()
         if self.closed is not None:
             raise self._link.make_closed()
         raise trio.WouldBlock

@@ -21,6 +21,7 @@ __all__ = [
     "FrameHeader",
     "Inlet",
     "Intake",
+    "MessageQueue",
     "Outlet",
     "Turns",
     "apply_mask",
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         FrameHeader,
         Inlet,
         Intake,
+        MessageQueue,
         Outlet,
         Turns,
         apply_mask,
@@ -79,6 +81,7 @@ else:
     FrameHeader = _twin.FrameHeader
     Inlet = _twin.Inlet
     Intake = _twin.Intake
+    MessageQueue = _twin.MessageQueue
     Outlet = _twin.Outlet
     Turns = _twin.Turns
     apply_mask = _twin.apply_mask

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: auto_pickle=False
-"""The loops over bytes, compiled: the twin of `_py_frames`, `_py_ways` and `_py_heads`, which are its specification
-and have its documentation.
+"""The loops over bytes, compiled: the twin of `_py_frames`, `_py_inlet`, `_py_outlet` and `_py_heads`, which are its
+specification and have its documentation.
 
 Names, results and errors are the same, and the same tests hold both. What differs is where bytes lie. A decoder has a
 small buffer inside of itself, enough for short messages, and takes memory from the heap only while it holds more: an
@@ -39,7 +39,7 @@ from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 from trio_websocket._kernel._py_heads import COMMON_FIELDS as _COMMON_FIELDS
 from trio_websocket._kernel._py_heads import COMMON_NAMES as _COMMON_NAMES
 from trio_websocket._kernel._py_heads import are_once as _are_once
-from trio_websocket._kernel._py_ways import JOIN_SIZE
+from trio_websocket._kernel._py_outlet import JOIN_SIZE
 
 cdef extern from *:
     """
@@ -86,6 +86,7 @@ __all__ = [
     "FrameHeader",
     "Inlet",
     "Intake",
+    "MessageQueue",
     "Outlet",
     "Turns",
     "apply_mask",
@@ -103,10 +104,14 @@ cdef enum:
     QUICK_ROOM = 1048576
     # So many bytes a decoder holds inside of itself.
     SMALL = 96
+    # From so many on, the room of messages that were taken is given back while others wait.
+    MANY_TAKEN = 32
     # The longest header that there can be, with its masking key (RFC 6455 §5.2).
     MAX_HEADER = 14
 
 cdef object _new_tuple = tuple.__new__
+cdef Py_ssize_t EMPTY_TEXT_SIZE = "".__sizeof__()
+cdef Py_ssize_t EMPTY_BYTES_SIZE = b"".__sizeof__()
 cdef dict COMMON_NAMES = _COMMON_NAMES
 cdef dict COMMON_FIELDS = _COMMON_FIELDS
 
@@ -670,5 +675,6 @@ cdef inline object _decode(uint8_t* data, Py_ssize_t size, uint64_t key):
         raise
 
 
-include "_cy_ways.pxi"
+include "_cy_inlet.pxi"
+include "_cy_outlet.pxi"
 include "_cy_heads.pxi"

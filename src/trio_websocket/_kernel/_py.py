@@ -10,7 +10,8 @@ from trio_websocket._kernel._py_frames import (
     encode_message,
 )
 from trio_websocket._kernel._py_heads import read_fields, read_request
-from trio_websocket._kernel._py_ways import JOIN_SIZE, Inlet, Intake, Outlet, Turns, read_ready
+from trio_websocket._kernel._py_inlet import Inlet, Intake, MessageQueue, read_ready
+from trio_websocket._kernel._py_outlet import JOIN_SIZE, Outlet, Turns
 
 __all__ = [
     "JOIN_SIZE",
@@ -19,6 +20,7 @@ __all__ = [
     "FrameHeader",
     "Inlet",
     "Intake",
+    "MessageQueue",
     "Outlet",
     "Turns",
     "apply_mask",

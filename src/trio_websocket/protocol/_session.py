@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from trio_websocket._exceptions import CloseReason, LocalProtocolError, RemoteProtocolError
-from trio_websocket._kernel import Buffer, FrameDecoder, Intake, Outlet
+from trio_websocket._kernel import Buffer, FrameDecoder, Intake, MessageQueue, Outlet
 from trio_websocket.protocol._close import ABNORMAL, encode_close, no_close_frame, truncate_reason
 from trio_websocket.protocol._deflate import PerMessageDeflate
 from trio_websocket.protocol._deflate_streams import Deflater, Inflater
@@ -193,6 +193,7 @@ class Session:
 
     def make_intake(
         self,
+        messages: MessageQueue,
         receivers: list[Any],
         wake: Callable[[Any, str | bytes], object],
         take: Callable[[str | bytes | None], object],
@@ -200,11 +201,12 @@ class Session:
         """Make a short way for messages that come alone, to be given bytes in place of `receive_data`.
 
         Args:
+            messages: Those that were pulled, and that nobody has taken yet.
             receivers: Those that wait for a message, in their order; None stands for one who must not be woken.
             wake: Called with the first of them, taken off the list, and its message.
             take: Called when there is more: with a message that nobody was woken for, or None; then pull what follows.
         """
-        return Intake(self._decoder, self._is_masked, self._max_message_size, receivers, wake, take)
+        return Intake(self._decoder, self._is_masked, self._max_message_size, messages, receivers, wake, take)
 
     @property
     def is_filling(self) -> bool:

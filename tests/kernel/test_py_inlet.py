@@ -1,28 +1,19 @@
-"""The short ways between sockets and tasks."""
+"""The short way from sockets to tasks."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import math
+import random
 import socket
-from collections.abc import Callable, Iterator
+import sys
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import BINARY, MASK, PING, TEXT, frame
-
-# ------------------------------------------------------------------------------------------------- the short way in
-
-
-@pytest.fixture
-def sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """Two ends; neither blocks."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        yield ours, theirs
 
 
 class In:
@@ -32,9 +23,11 @@ class In:
         self, kernel: Any, *receivers: str | None, max_size: int = 10, fd: int = -1, room: int = 64
     ) -> None:
         self.decoder = kernel.FrameDecoder()
+        self.kernel = kernel
+        self.messages = kernel.MessageQueue(1, math.inf)
         self.receivers = list(receivers)
         self.got: list[tuple[str | None, Any]] = []
-        self.intake = kernel.Intake(self.decoder, True, max_size, self.receivers, self.wake, self.take)
+        self.intake = self.make_intake(max_size, self.wake, self.take)
         self.buffer = memoryview(bytearray(100))
         self.use(kernel.Inlet(fd, room, 20))
         self.told: list[Any] = []
@@ -42,6 +35,9 @@ class In:
     def use(self, inlet: Any) -> None:
         self.inlet = inlet
         inlet.owner, inlet.intake = self, self.intake
+
+    def make_intake(self, max_size: int, wake: Callable[..., None], take: Callable[..., None]) -> Any:
+        return self.kernel.Intake(self.decoder, True, max_size, self.messages, self.receivers, wake, take)
 
     def wake(self, receiver: str, message: str | bytes) -> None:
         self.got.append((receiver, message))
@@ -311,7 +307,7 @@ def test_inlet_may_be_closed_by_whom_it_wakes(kernel: Any, sockets: Any) -> None
         way.got.append((receiver, message))
         way.inlet.intake = way.inlet.owner = None
 
-    way.inlet.intake = kernel.Intake(way.decoder, True, 100, way.receivers, wake, way.take)
+    way.inlet.intake = way.make_intake(100, wake, way.take)
     theirs.send(frame(BINARY, bytes(30), mask=MASK))
     way.receive()
     assert (way.got, way.told) == ([("first", bytes(30))], [36])
@@ -328,6 +324,9 @@ def test_what_an_inlets_owner_raises_passes_through(kernel: Any, sockets: Any, m
         theirs.close()
     with pytest.raises(AttributeError, match="told"):
         way.receive()
+
+
+# ------------------------------------------------------------------------------------------------ from many sockets
 
 
 READABLE = 1
@@ -357,7 +356,7 @@ def test_socket_that_goes_while_others_are_read_is_left_out(kernel: Any, sockets
     way = In(kernel, fd=ours.fileno(), room=1)
     served = {0: way, 1: way}
     way.take = lambda message: served.clear()  # type: ignore[method-assign]
-    way.inlet.intake = kernel.Intake(way.decoder, True, 10, [], way.wake, way.take)
+    way.inlet.intake = way.make_intake(10, way.wake, way.take)
     assert kernel.read_ready([(0, READABLE), (1, READABLE)], served, READABLE, way.buffer) == []
     assert unread_of(ours) == b"2"
 
@@ -369,293 +368,116 @@ def test_what_the_owner_of_one_socket_raises_passes_through(kernel: Any, sockets
         read_ready(kernel, [(0, READABLE)], way)
 
 
-# ------------------------------------------------------------------------------------------------ the short way out
+# ----------------------------------------------------------------------------------------------- messages that wait
 
 
-class Out:
-    """An outlet, and what it told of what did not go out at once."""
-
-    def __init__(
-        self, kernel: Any, fd: int, *, max_size: int = 10, max_backlog: float = 1000, turns: Any = None
-    ) -> None:
-        self.turns = turns or kernel.Turns()
-        self.told: list[str] = []
-        self.rest: list[bytes] = []
-        self.error: OSError | None = None
-        self.outlet = kernel.Outlet(fd, self.turns, self)
-        self.outlet.max_size = max_size
-        self.outlet.max_backlog = max_backlog
-
-    def put_off(self) -> None:
-        self.told.append("put off")
-
-    def drain(self) -> None:
-        self.told.append("drain")
-
-    def send_outgoing(self) -> None:
-        self.told.append("send outgoing")
-
-    def keep_rest(self, data: bytes, sent: int) -> None:
-        self.rest.append(data[sent:])
-
-    def send_failed(self, error: OSError) -> None:
-        self.error = error
-
-    def waits(self) -> bytes:
-        """What waits, without the headers of messages of one byte."""
-        data = b"".join(self.outlet.outgoing)
-        assert self.outlet.backlog == len(data)
-        return data.replace(b"\x82\x01", b"")
+def queue_of(
+    kernel: Any, *messages: str | bytes, max_messages: float = 10, max_size: float = math.inf
+) -> Any:
+    queue = kernel.MessageQueue(max_messages, max_size)
+    for message in messages:
+        queue.put(message)
+    return queue
 
 
-def sent_to(sock: socket.socket) -> bytes:
-    """What has come, without the headers of messages of one byte."""
-    try:
-        return sock.recv(2**20).replace(b"\x82\x01", b"")
-    except BlockingIOError:
-        return b""
+def test_messages_come_out_in_their_order(kernel: Any) -> None:
+    queue = queue_of(kernel)
+    assert (bool(queue), len(queue)) == (False, 0)
+    for message in ("two", b"three"):
+        queue.put(message)
+    queue.put_back("one")
+    assert (bool(queue), len(queue)) == (True, 3)
+    assert [queue.take() for _ in range(3)] == ["one", "two", b"three"]
+    assert len(queue) == 0
+    with pytest.raises(IndexError, match="no message waits"):
+        queue.take()
+    with pytest.raises(IndexError, match="no message waits"):
+        queue_of(kernel).take()
 
 
-Send = Callable[[Out, bytes], bool]
+@pytest.mark.parametrize("max_messages", [0, 1, 2])
+def test_number_of_messages_is_bounded_with_one_more_beside_the_queue(kernel: Any, max_messages: int) -> None:
+    queue = queue_of(kernel, max_messages=max_messages)
+    for _ in range(max_messages + 1):
+        assert not queue.is_full
+        queue.put("x")
+    assert (queue.is_full, queue.is_heavy) == (True, False)
+    queue.take()
+    assert not queue.is_full
 
 
-@pytest.fixture(params=["bytes", "message"])
-def send(request: pytest.FixtureRequest) -> Send:
-    """Both ways to send bytes: as they are, and as a message's frame."""
-    return lambda way, data: getattr(way.outlet, "send" if request.param == "bytes" else "send_message")(data)
+@pytest.mark.parametrize(
+    "message", [b"", "", bytes(1000), "x" * 1000, "\xfc" * 1000, "\u6771" * 1000, "\U0001f40d" * 1000]
+)
+def test_memory_of_messages_is_bounded_and_given_back(kernel: Any, message: str | bytes) -> None:
+    size = message.__sizeof__()
+    queue = queue_of(kernel, message, max_size=size + 1)
+    assert (queue.size, queue.is_full, queue.is_heavy) == (size, False, False)
+    queue.put_back(message)
+    assert (queue.size, queue.is_full, queue.is_heavy) == (2 * size, True, True)
+    queue.take()
+    assert (queue.size, queue.is_full, queue.is_heavy) == (size, False, False)
+    # What else is held counts.
+    queue.size += 1
+    assert (queue.is_full, queue.is_heavy) == (True, True)
+    queue.clear()
+    assert (queue.size, queue.is_full, len(queue)) == (1, False, 0)
+    queue.put(message)
+    assert queue.take() == message
 
 
-def test_socket_is_sent_a_message_in_a_frame(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno())
-    for message, opcode in ("gr\xfcn", TEXT), (b"", BINARY), (b"x" * 10, BINARY), ("y" * 300, TEXT):
-        assert way.outlet.send_message(message)
-        payload = message if isinstance(message, bytes) else message.encode()
-        assert theirs.recv(1000) == frame(opcode, payload)
-        way.turns.count += 1
-    way.outlet.random_bytes = {4: MASK}.__getitem__
-    assert way.outlet.send_message("masked")
-    assert theirs.recv(1000) == frame(TEXT, b"masked", mask=MASK)
-    assert way.rest == []
+def test_messages_keep_their_order_however_many_come_and_go(kernel: Any) -> None:
+    queue, expected = queue_of(kernel), deque[str]()
+    chance = random.Random(7)
+    for number in range(5000):
+        # It grows to hundreds, and shrinks again.
+        step = chance.random() - (0.05 if number // 1000 % 2 else -0.05)
+        if step > 0.5:
+            queue.put(str(number))
+            expected.append(str(number))
+        elif step > 0.48:
+            queue.put_back(str(number))
+            expected.appendleft(str(number))
+        elif expected:
+            assert queue.take() == expected.popleft()
+        assert len(queue) == len(expected)
+    assert [queue.take() for _ in expected] == list(expected)
+    assert queue.size == 0
 
 
-def test_socket_is_sent_bytes_as_they_are(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno(), max_size=-1)
-    assert way.outlet.send(b"as they are")
-    assert theirs.recv(100) == b"as they are"
+def test_one_out_one_in(kernel: Any) -> None:
+    way = In(kernel)
+    for message in b"one", b"two":
+        way.messages.put(message)
+    way.decoder.receive_data(b"".join(frame(BINARY, data, mask=MASK) for data in (b"three", b"four")))
+    assert [way.intake.exchange() for _ in range(2)] == [b"one", b"two"]
+    assert way.intake.exchange() is None
+    assert [way.messages.take() for _ in range(2)] == [b"three", b"four"]
+    assert way.got == []
 
 
-@pytest.mark.parametrize("message", [b"x" * 11, bytearray(b"x"), memoryview(b"x"), None])
-def test_other_messages_are_not_taken(kernel: Any, sockets: Any, message: object) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno())
-    assert not way.outlet.send_message(message)
-    way.outlet.max_size = -1
-    assert not way.outlet.send_message("text")
-    assert sent_to(theirs) == way.waits() == b""
+def test_who_exchanges_a_message_for_a_smaller_one_hears_of_the_room(kernel: Any) -> None:
+    way = In(kernel)
+    way.messages.put(b"one")
+    way.decoder.receive_data(frame(BINARY, b"two", mask=MASK))
+    assert way.intake.exchange() == b"one"
+    assert way.got == [(None, None)]
 
 
-def test_text_without_utf8_is_an_error_and_nothing_has_happened(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno())
-    with pytest.raises(UnicodeEncodeError):
-        way.outlet.send_message("\ud800")
-    assert way.outlet.send_message("x")
-    assert theirs.recv(100) == frame(TEXT, b"x")
+@pytest.mark.parametrize(
+    "data", [b"", frame(BINARY, b"x", mask=MASK)[:-1], frame(PING, b"", mask=MASK), frame(TEXT, b"x")]
+)
+def test_nothing_is_exchanged_for_what_is_no_whole_message(kernel: Any, data: bytes) -> None:
+    way = In(kernel)
+    way.messages.put(b"one")
+    way.decoder.receive_data(data)
+    assert way.intake.exchange() is None
+    assert (way.decoder.unread, len(way.messages), way.got) == (len(data), 1, [])
 
 
-def test_what_follows_in_a_turn_waits_for_the_next(kernel: Any, sockets: Any, send: Send) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno())
-    for data in b"1", b"2", b"3":
-        assert send(way, data)
-    assert (sent_to(theirs), way.waits(), way.told) == (b"1", b"23", ["put off"])
-    way.turns.count += 1
-    # Nothing overtakes what waits.
-    assert send(way, b"4")
-    assert (sent_to(theirs), way.waits(), way.told) == (b"", b"234", ["put off"])
-    way.outlet.flush()
-    assert (sent_to(theirs), way.waits()) == (b"234", b"")
-    assert send(way, b"5")
-    assert sent_to(theirs) == b"5"
-
-
-def test_more_than_is_worth_keeping_is_told(kernel: Any, sockets: Any) -> None:
-    way = Out(kernel, sockets[0].fileno())
-    for size in 1, 1, 65534, 1:
-        assert way.outlet.send(bytes(size))
-    assert way.told == ["put off"]
-    assert way.outlet.send(b"x")
-    assert way.told == ["put off", "send outgoing"]
-    assert way.outlet.backlog == 65537
-
-
-def test_message_is_not_taken_while_too_much_waits(kernel: Any, sockets: Any) -> None:
-    way = Out(kernel, sockets[0].fileno())
-    way.outlet.outgoing.append(b"first")
-    for max_backlog, backlog in ((0, 1), (10, 11)):
-        way.outlet.max_backlog, way.outlet.backlog = max_backlog, backlog
-        assert not way.outlet.send_message(b"x")
-        way.outlet.backlog -= 1
-        assert way.outlet.send_message(b"x")
-    way.outlet.max_backlog, way.outlet.backlog = math.inf, 2**62
-    assert way.outlet.send_message(b"x")
-
-
-def test_nothing_goes_out_of_a_closed_outlet(kernel: Any, sockets: Any, send: Send) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno())
-    way.turns.is_corked = True
-    assert send(way, b"1")
-    way.outlet.close()
-    assert not send(way, b"x")
-    # That is the owner's.
-    way.turns.flush()
-    assert (sent_to(theirs), way.waits(), way.told) == (b"", b"1", [])
-
-
-def test_what_a_socket_does_not_take_is_left(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno(), max_size=2**21)
-    data = bytes(range(256)) * 4000
-    assert way.outlet.send_message(data)
-    taken = theirs.recv(2**21)
-    assert 0 < len(taken) < len(data)
-    assert taken + way.rest[0] == frame(BINARY, data)
-
-
-def fill(sock: socket.socket) -> None:
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            sock.send(bytes(2**16))
-
-
-@pytest.mark.parametrize("size", [1, 2**17])
-def test_socket_that_takes_nothing_leaves_everything(kernel: Any, sockets: Any, size: int) -> None:
-    ours, _ = sockets
-    way = Out(kernel, ours.fileno())
-    fill(ours)
-    assert way.outlet.send(bytes(size))
-    assert (way.rest, way.error) == ([bytes(size)], None)
-
-
-def test_socket_that_does_not_send_is_told(kernel: Any, sockets: Any, send: Send) -> None:
-    ours, theirs = sockets
-    theirs.close()
-    way = Out(kernel, ours.fileno())
-    assert send(way, b"x")
-    assert isinstance(way.error, BrokenPipeError)
-    way = Out(kernel, -1)
-    assert send(way, b"x")
-    assert way.error is not None
-    assert way.error.errno == errno.EBADF
-    assert way.rest == []
-
-
-# ----------------------------------------------------------------------------------------------- many send together
-
-
-def test_corked_outlets_keep_what_they_are_given_until_they_are_flushed(
-    kernel: Any, sockets: Any, send: Send
-) -> None:
-    ours, theirs = sockets
-    turns = kernel.Turns()
-    first, second, idle = (Out(kernel, ours.fileno(), turns=turns) for _ in range(3))
-    assert not turns.is_corked
-    assert (turns.count, send(idle, b"0"), sent_to(theirs)) == (0, True, b"0")
-    turns.is_corked = True
-    for way, data in (first, b"1"), (second, b"3"), (first, b"2"), (second, b"4"):
-        assert send(way, data)
-        turns.count += 1
-    assert (sent_to(theirs), first.waits(), second.waits()) == (b"", b"12", b"34")
-    turns.flush()
-    assert (sent_to(theirs), first.waits(), second.waits()) == (b"1234", b"", b"")
-    turns.flush()
-    assert send(first, b"5")
-    assert sent_to(theirs) == b""
-    turns.is_corked = False
-    assert send(second, b"6")
-    assert sent_to(theirs) == b"6"
-    # Nothing overtakes what waits.
-    assert send(first, b"7")
-    turns.flush()
-    assert sent_to(theirs) == b"57"
-    assert first.told == second.told == idle.told == []
-
-
-@pytest.mark.parametrize(("max_backlog", "size"), [(0, 1), (1, 2), (2**20, 65537)])
-def test_owner_sends_what_somebody_may_wait_for_and_what_is_much(
-    kernel: Any, sockets: Any, max_backlog: int, size: int
-) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno(), max_backlog=max_backlog)
-    way.turns.is_corked = True
-    assert way.outlet.send(bytes(size - 1) or b"x")
-    if size > 1:
-        way.turns.flush()
-        assert len(sent_to(theirs)) == size - 1
-        assert way.outlet.send(bytes(size))
-    way.told.clear()
-    way.turns.flush()
-    assert (way.told, way.outlet.backlog, sent_to(theirs)) == (["drain"], size, b"")
-
-
-def test_flushing_leaves_alone_what_is_blocked_and_what_was_sent_meanwhile(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-    way = Out(kernel, ours.fileno())
-    way.turns.is_corked = True
-    assert way.outlet.send(b"1")
-    way.outlet.is_blocked = True
-    way.turns.flush()
-    assert (sent_to(theirs), way.waits()) == (b"", b"1")
-    way.outlet.is_blocked = False
-    way.outlet.flush()
-    assert sent_to(theirs) == b"1"
-    assert way.outlet.send(b"2")
-    way.outlet.outgoing.clear()
-    way.outlet.backlog = 0
-    way.turns.flush()
-    assert (sent_to(theirs), way.told, way.rest) == (b"", [], [])
-
-
-def test_what_a_socket_does_not_take_when_it_is_flushed_is_left(kernel: Any, sockets: Any) -> None:
-    ours, _ = sockets
-    way = Out(kernel, ours.fileno())
-    way.turns.is_corked = True
-    assert way.outlet.send(b"1")
-    assert way.outlet.send(memoryview(b"-2").tobytes())
-    fill(ours)
-    way.turns.flush()
-    assert (way.rest, way.waits(), way.error) == ([b"1-2"], b"", None)
-
-
-def test_socket_that_does_not_send_when_it_is_flushed_is_told_and_the_others_send(
-    kernel: Any, sockets: Any
-) -> None:
-    ours, theirs = sockets
-    turns = kernel.Turns()
-    turns.is_corked = True
-    broken, good = Out(kernel, -1, turns=turns), Out(kernel, ours.fileno(), turns=turns)
-    for way in broken, good:
-        assert way.outlet.send(b"x")
-    turns.flush()
-    assert isinstance(broken.error, OSError)
-    assert (broken.waits(), good.error, sent_to(theirs)) == (b"", None, b"x")
-
-
-def test_what_an_owner_sends_when_it_is_flushed_waits_for_the_next_time(kernel: Any, sockets: Any) -> None:
-    ours, theirs = sockets
-
-    class Answering(Out):
-        def send_failed(self, error: OSError) -> None:
-            assert good.outlet.send(b"later")
-
-    turns = kernel.Turns()
-    turns.is_corked = True
-    good = Out(kernel, ours.fileno(), turns=turns)
-    assert Answering(kernel, -1, turns=turns).outlet.send(b"x")
-    turns.flush()
-    assert sent_to(theirs) == b""
-    turns.flush()
-    assert sent_to(theirs) == b"later"
+def test_closed_intake_forgets_whom_to_tell(kernel: Any) -> None:
+    way = In(kernel)
+    others = sys.getrefcount(way)
+    way.intake.close()
+    assert sys.getrefcount(way) == others - 2
+    assert way.intake.exchange() is None

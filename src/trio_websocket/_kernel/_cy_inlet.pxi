@@ -1,4 +1,86 @@
-# The short ways between sockets and tasks: a part of `_cy.pyx`, the twin of `_py_ways`.
+# The short way from sockets to tasks: a part of `_cy.pyx`, the twin of `_py_inlet`.
+
+
+@cython.final
+cdef class MessageQueue:
+    cdef double _max_messages
+    cdef double _max_size
+    # From `_first` on, if there are any.
+    cdef list _messages
+    cdef Py_ssize_t _first
+    cdef public Py_ssize_t size
+
+    def __cinit__(self, double max_messages, double max_size):
+        self._max_messages = max_messages
+        self._max_size = max_size
+
+    def __len__(self):
+        return self._length()
+
+    @property
+    def is_heavy(self):
+        return self.size >= self._max_size
+
+    @property
+    def is_full(self):
+        return self._is_full()
+
+    def put(self, message not None):
+        self._put(message)
+
+    def put_back(self, message not None):
+        if self._first:
+            self._first -= 1
+            self._messages[self._first] = message
+        else:
+            self._messages = [message, *self._messages] if self._messages else [message]
+        self.size += _size_of(message)
+
+    def take(self):
+        return self._take()
+
+    def clear(self):
+        while self._length():
+            self._take()
+        self._messages = None
+
+    cdef inline Py_ssize_t _length(self) noexcept:
+        return 0 if self._messages is None else PyList_GET_SIZE(self._messages) - self._first
+
+    cdef inline bint _is_full(self) noexcept:
+        return self.size >= self._max_size or self._length() > self._max_messages
+
+    cdef inline int _put(self, message) except -1:
+        if self._messages is None:
+            self._messages = []
+        self._messages.append(message)
+        self.size += _size_of(message)
+        return 0
+
+    cdef inline object _take(self):
+        if not self._length():
+            raise IndexError("no message waits")
+        message = self._messages[self._first]
+        self._messages[self._first] = None
+        self._first += 1
+        if self._first == PyList_GET_SIZE(self._messages):
+            self._messages.clear()
+            self._first = 0
+        elif self._first >= MANY_TAKEN and self._first * 2 >= PyList_GET_SIZE(self._messages):
+            # Each message makes room for one that is moved: the work stays linear.
+            del self._messages[: self._first]
+            self._first = 0
+        self.size -= _size_of(message)
+        return message
+
+
+cdef inline Py_ssize_t _size_of(message) except -1:
+    # What `__sizeof__` says, which takes longer.
+    if PyUnicode_CheckExact(message) and PyUnicode_IS_COMPACT_ASCII(message):
+        return EMPTY_TEXT_SIZE + PyUnicode_GET_LENGTH(message)
+    if PyBytes_CheckExact(message):
+        return EMPTY_BYTES_SIZE + PyBytes_GET_SIZE(message)
+    return message.__sizeof__()
 
 
 @cython.final
@@ -6,6 +88,7 @@ cdef class Intake:
     cdef FrameDecoder _decoder
     cdef bint _is_masked
     cdef long long _max_size
+    cdef MessageQueue _messages
     cdef list _receivers
     cdef object _wake
     cdef object _take
@@ -15,6 +98,7 @@ cdef class Intake:
         FrameDecoder decoder not None,
         bint is_masked,
         long long max_size,
+        MessageQueue messages not None,
         list receivers not None,
         wake,
         take,
@@ -22,9 +106,13 @@ cdef class Intake:
         self._decoder = decoder
         self._is_masked = is_masked
         self._max_size = max_size
+        self._messages = messages
         self._receivers = receivers
         self._wake = wake
         self._take = take
+
+    def close(self):
+        self._wake = self._take = None
 
     def receive_data(self, data):
         cdef Span span
@@ -57,6 +145,17 @@ cdef class Intake:
             message = None
         self._take(message)
         return 0
+
+    def exchange(self):
+        cdef MessageQueue messages = self._messages
+        following = self._decoder._read_message(self._is_masked, self._max_size)
+        if following is None:
+            return None
+        message = messages._take()
+        messages._put(following)
+        if not messages._is_full():
+            self._take(None)
+        return message
 
 
 @cython.final
@@ -125,118 +224,3 @@ def read_ready(list told not None, dict sockets not None, unsigned int readable,
     finally:
         PyBuffer_Release(&view)
     return others
-
-
-@cython.final
-cdef class Turns:
-    cdef public long long count
-    cdef public bint is_corked
-    cdef list _kept
-
-    def __cinit__(self):
-        self._kept = []
-
-    def keep(self, Outlet outlet not None):
-        self._kept.append(outlet)
-
-    def flush(self):
-        cdef Outlet outlet
-        kept, self._kept = self._kept, []
-        for outlet in kept:
-            outlet._flush()
-
-
-@cython.final
-cdef class Outlet:
-    cdef int _fd
-    cdef Turns _turns
-    cdef object _owner
-    cdef long long _sent_at
-    cdef readonly list outgoing
-    cdef public Py_ssize_t backlog
-    cdef public bint is_blocked
-    cdef public Py_ssize_t max_size
-    cdef public object max_backlog
-    cdef public object random_bytes
-
-    def __cinit__(self, int fd, Turns turns not None, owner):
-        self._fd = fd
-        self._turns = turns
-        self._owner = owner
-        self._sent_at = -1
-        self.outgoing = []
-        self.max_size = -1
-        self.max_backlog = 0
-
-    def close(self):
-        self._owner = None
-
-    def send(self, bytes data not None):
-        return self._send(data)
-
-    cdef bint _send(self, bytes data) except -1:
-        cdef Turns turns = self._turns
-        owner = self._owner
-        if owner is None:
-            return False
-        if not PyList_GET_SIZE(self.outgoing):
-            if turns.is_corked:
-                turns._kept.append(self)
-            elif self._sent_at == turns.count:
-                owner.put_off()
-            else:
-                self._sent_at = turns.count
-                self._send_now(owner, data)
-                return True
-        self.outgoing.append(data)
-        self.backlog += PyBytes_GET_SIZE(data)
-        if self.backlog > LARGE:
-            owner.send_outgoing()
-        return True
-
-    cdef int _send_now(self, owner, bytes data) except -1:
-        cdef const char* start = PyBytes_AS_STRING(data)
-        cdef Py_ssize_t sent, size = PyBytes_GET_SIZE(data)
-        if size > LARGE:
-            with nogil:
-                sent = _write_socket(self._fd, start, size)
-        else:
-            # To let the interpreter's lock go costs more than a socket that does not block takes.
-            sent = _write_socket(self._fd, start, size)
-        if sent < 0:
-            try:
-                PyErr_SetFromErrno(OSError)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                owner.send_failed(error)
-                return 0
-        if sent < size:
-            owner.keep_rest(data, sent)
-        return 0
-
-    def send_message(self, message):
-        if self.max_size < 0 or self._owner is None:
-            return False
-        if self.backlog and self.backlog > self.max_backlog:
-            return False
-        cdef bytes mask = None if self.random_bytes is None else self.random_bytes(4)
-        cdef bytes frame = _encode_message(message, self.max_size, mask)
-        return frame is not None and self._send(frame)
-
-    def flush(self):
-        self._flush()
-
-    cdef int _flush(self) except -1:
-        cdef bytes data
-        owner = self._owner
-        if owner is None or self.is_blocked or not PyList_GET_SIZE(self.outgoing):
-            return 0
-        if self.backlog > LARGE or self.backlog > self.max_backlog:
-            owner.drain()
-            return 0
-        data = b"".join(self.outgoing)
-        self.outgoing.clear()
-        self.backlog = 0
-        self._send_now(owner, data)
-        return 0
