@@ -168,7 +168,7 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
     for message in ("one", b"two", "gr\u00fc\u00df", "\u6771" * 200, "kept"):
         outlet.send_message(message)
         turns.count += message == "one"
-        turns.is_corked = message == "gr\u00fc\u00df"
+        turns.will_flush = turns.is_corked = message == "gr\u00fc\u00df"
         turns.flush()
         kernel.read_ready([(5, 1), (6, 1), (5, 3)], {5: ends}, 1, buffer)
     intake.receive_data(kernel.encode_frame(2, b"three"))
@@ -189,7 +189,7 @@ def go_short_ways(kernel: ModuleType, sockets: tuple[socket.socket, socket.socke
     for _ in range(3):
         outlet.send(b"kept, too")
         kernel.Outlet(-1, turns, ends).send(b"nowhere")
-        turns.is_corked = not turns.is_corked
+        turns.will_flush = turns.is_corked = not turns.is_corked
     turns.flush()
     outlet.close()
     inlet.owner = inlet.intake = None

@@ -147,7 +147,7 @@ def test_message_is_not_taken_while_too_much_waits(kernel: Any, sockets: Any) ->
 def test_nothing_goes_out_of_a_closed_outlet(kernel: Any, sockets: Any, send: Send) -> None:
     ours, theirs = sockets
     way = Out(kernel, ours.fileno())
-    way.turns.is_corked = True
+    way.turns.will_flush = way.turns.is_corked = True
     assert send(way, b"1")
     way.outlet.close()
     assert not send(way, b"x")
@@ -205,7 +205,7 @@ def test_corked_outlets_keep_what_they_are_given_until_they_are_flushed(
     first, second, idle = (Out(kernel, ours.fileno(), turns=turns) for _ in range(3))
     assert not turns.is_corked
     assert (turns.count, send(idle, b"0"), sent_to(theirs)) == (0, True, b"0")
-    turns.is_corked = True
+    turns.will_flush = turns.is_corked = True
     for way, data in (first, b"1"), (second, b"3"), (first, b"2"), (second, b"4"):
         assert send(way, data)
         turns.count += 1
@@ -215,7 +215,7 @@ def test_corked_outlets_keep_what_they_are_given_until_they_are_flushed(
     turns.flush()
     assert send(first, b"5")
     assert sent_to(theirs) == b""
-    turns.is_corked = False
+    turns.will_flush = turns.is_corked = False
     assert send(second, b"6")
     assert sent_to(theirs) == b"6"
     # Nothing overtakes what waits.
@@ -231,7 +231,7 @@ def test_owner_sends_what_somebody_may_wait_for_and_what_is_much(
 ) -> None:
     ours, theirs = sockets
     way = Out(kernel, ours.fileno(), max_backlog=max_backlog)
-    way.turns.is_corked = True
+    way.turns.will_flush = way.turns.is_corked = True
     assert way.outlet.send(bytes(size - 1) or b"x")
     if size > 1:
         way.turns.flush()
@@ -245,7 +245,7 @@ def test_owner_sends_what_somebody_may_wait_for_and_what_is_much(
 def test_flushing_leaves_alone_what_is_blocked_and_what_was_sent_meanwhile(kernel: Any, sockets: Any) -> None:
     ours, theirs = sockets
     way = Out(kernel, ours.fileno())
-    way.turns.is_corked = True
+    way.turns.will_flush = way.turns.is_corked = True
     assert way.outlet.send(b"1")
     way.outlet.is_blocked = True
     way.turns.flush()
@@ -263,7 +263,7 @@ def test_flushing_leaves_alone_what_is_blocked_and_what_was_sent_meanwhile(kerne
 def test_what_a_socket_does_not_take_when_it_is_flushed_is_left(kernel: Any, sockets: Any) -> None:
     ours, _ = sockets
     way = Out(kernel, ours.fileno())
-    way.turns.is_corked = True
+    way.turns.will_flush = way.turns.is_corked = True
     assert way.outlet.send(b"1")
     assert way.outlet.send(memoryview(b"-2").tobytes())
     fill(ours)
@@ -276,7 +276,7 @@ def test_socket_that_does_not_send_when_it_is_flushed_is_told_and_the_others_sen
 ) -> None:
     ours, theirs = sockets
     turns = kernel.Turns()
-    turns.is_corked = True
+    turns.will_flush = turns.is_corked = True
     broken, good = Out(kernel, -1, turns=turns), Out(kernel, ours.fileno(), turns=turns)
     for way in broken, good:
         assert way.outlet.send(b"x")
@@ -293,10 +293,44 @@ def test_what_an_owner_sends_when_it_is_flushed_waits_for_the_next_time(kernel: 
             assert good.outlet.send(b"later")
 
     turns = kernel.Turns()
-    turns.is_corked = True
+    turns.will_flush = turns.is_corked = True
     good = Out(kernel, ours.fileno(), turns=turns)
     assert Answering(kernel, -1, turns=turns).outlet.send(b"x")
     turns.flush()
     assert sent_to(theirs) == b""
     turns.flush()
     assert sent_to(theirs) == b"later"
+
+
+def test_what_follows_in_a_turn_that_will_be_flushed_is_kept(kernel: Any, sockets: Any, send: Send) -> None:
+    ours, theirs = sockets
+    way = Out(kernel, ours.fileno())
+    way.turns.will_flush = True
+    for data in b"1", b"2", b"3":
+        assert send(way, data)
+    assert (sent_to(theirs), way.waits()) == (b"1", b"23")
+    way.turns.flush()
+    assert (sent_to(theirs), way.waits(), way.told) == (b"23", b"", [])
+
+
+def test_turn_in_which_somebody_sends_more_than_once_is_a_burst(kernel: Any, sockets: Any) -> None:
+    ours, _ = sockets
+    turns = kernel.Turns()
+    ways = [Out(kernel, ours.fileno(), turns=turns) for _ in range(2)]
+    bursts = [turns.is_burst]
+    turns.will_flush = True
+    for is_corked, sends in (
+        (False, (0, 1)),
+        (False, (0, 1, 1)),
+        (True, (1, 0)),
+        (True, (0, 1, 0)),
+        (True, ()),
+    ):
+        turns.count += 1
+        turns.is_corked = is_corked
+        for which in sends:
+            assert ways[which].outlet.send(b"x")
+        turns.flush()
+        bursts.append(turns.is_burst)
+    # Where nothing is kept, nothing is learnt.
+    assert bursts == [False, False, True, False, True, True]

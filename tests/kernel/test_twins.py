@@ -290,7 +290,9 @@ class OutRun:
         if name == "turn":
             self.turns.count += 1
         elif name == "cork":
-            self.turns.is_corked = not self.turns.is_corked
+            self.turns.is_corked = self.turns.will_flush = not self.turns.is_corked
+        elif name == "will flush":
+            self.turns.will_flush = self.turns.is_corked or not self.turns.will_flush
         elif name == "flush":
             self.turns.flush()
         elif name == "block":
@@ -304,13 +306,13 @@ class OutRun:
     def facts(self) -> tuple[Any, ...]:
         arrived = [receive(theirs) for _, theirs in self.sockets]
         states = [(outlet.outgoing, outlet.backlog, outlet.is_blocked) for outlet in self.outlets]
-        return arrived, states, self.told, self.turns.count, self.turns.is_corked
+        return arrived, states, self.told, self.turns.count, self.turns.is_corked, self.turns.is_burst
 
 
 SENDS = st.one_of(
     st.tuples(st.just("send"), st.binary(min_size=1, max_size=30) | st.just(bytes(70_000))),
     st.tuples(st.just("send_message"), PAYLOADS | st.text(max_size=10) | st.just(bytes(400)) | st.none()),
-    st.tuples(st.sampled_from(["turn", "cork", "flush", "block", "mask", "close"])),
+    st.tuples(st.sampled_from(["turn", "cork", "will flush", "flush", "block", "mask", "close"])),
 )
 
 

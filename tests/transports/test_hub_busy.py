@@ -18,6 +18,8 @@ from trio_websocket._transports._hub import hub_of_this_run
 settle = trio.testing.wait_all_tasks_blocked
 
 BUSY = b"."
+# More of them are answered together.
+MANY = 9
 
 
 class Echo(Owner):
@@ -39,7 +41,7 @@ Opened = list[tuple[SocketTransport, Echo, socket.socket]]
 
 
 @contextlib.asynccontextmanager
-async def busy_sockets(count: int = 3, pair: SocketPair = unix_pair) -> AsyncIterator[Opened]:
+async def busy_sockets(count: int = MANY, pair: SocketPair = unix_pair) -> AsyncIterator[Opened]:
     """So many sockets of a hub that is busy for this turn and the next."""
     async with contextlib.AsyncExitStack() as stack:
         opened = []
@@ -51,7 +53,7 @@ async def busy_sockets(count: int = 3, pair: SocketPair = unix_pair) -> AsyncIte
             opened.append((owner.transport, owner, theirs))
         await settle()
         hub = hub_of_this_run()
-        while not hub.turns.is_corked:
+        while not hub.turns.will_flush:
             send_all(opened, BUSY)
             await trio.lowlevel.checkpoint()
         send_all(opened, BUSY)
@@ -103,7 +105,7 @@ def test_what_a_busy_hub_kept_is_sent_when_the_run_ends() -> None:
 
     async def leave() -> None:
         opened = []
-        for _ in range(3):
+        for _ in range(MANY):
             owner = Echo()
             ours, theirs = unix_pair()
             owner.transport = SocketTransport(ours)
@@ -116,7 +118,7 @@ def test_what_a_busy_hub_kept_is_sent_when_the_run_ends() -> None:
             await trio.lowlevel.checkpoint()
         for transport, _, _ in opened:
             transport.write(b"goodbye")
-        assert [receive(theirs) for theirs in ends] == [b""] * 3
+        assert [receive(theirs) for theirs in ends] == [b""] * MANY
 
     trio.run(leave)
     for theirs in ends:
@@ -205,3 +207,23 @@ async def test_bug_in_who_hears_that_all_has_left_ends_its_connection_alone(
         for _, _, peer in opened[1:]:
             assert receive(peer) == b"x"
     assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_a_few_are_answered_one_by_one_and_together_if_they_say_much() -> None:
+    async with busy_sockets(3) as opened:
+        turns = hub_of_this_run().turns
+        transport, _, theirs = opened[0]
+        transport.write(b"1")
+        assert receive(theirs) == b"1"
+        transport.write(b"2")
+        transport.write(b"3")
+        assert receive(theirs) == b""
+        send_all(opened, b"x")
+        await trio.lowlevel.checkpoint()
+        assert [receive(peer) for _, _, peer in opened] == [b"23x", b"x", b"x"]
+        send_all(opened, b"y")
+        await trio.lowlevel.checkpoint()
+        assert [receive(peer) for _, _, peer in opened] == [b""] * 3
+        await settle()
+        assert [receive(peer) for _, _, peer in opened] == [b"y"] * 3
+        assert not turns.is_corked

@@ -4,7 +4,9 @@
 @cython.final
 cdef class Turns:
     cdef public long long count
+    cdef public bint will_flush
     cdef public bint is_corked
+    cdef public bint is_burst
     cdef list _kept
 
     def __cinit__(self):
@@ -15,7 +17,14 @@ cdef class Turns:
 
     def flush(self):
         cdef Outlet outlet
-        kept, self._kept = self._kept, []
+        cdef bint is_burst = False
+        cdef list kept = self._kept
+        if not PyList_GET_SIZE(kept):
+            return
+        self._kept = []
+        for outlet in kept:
+            is_burst = is_burst or outlet._is_used_often()
+        self.is_burst = is_burst
         for outlet in kept:
             outlet._flush()
 
@@ -54,14 +63,14 @@ cdef class Outlet:
         if owner is None:
             return False
         if not PyList_GET_SIZE(self.outgoing):
-            if turns.is_corked:
-                turns._kept.append(self)
-            elif self._sent_at == turns.count:
-                owner.put_off()
-            else:
+            if self._sent_at != turns.count and not turns.is_corked:
                 self._sent_at = turns.count
                 self._send_now(owner, data)
                 return True
+            if turns.will_flush:
+                turns._kept.append(self)
+            else:
+                owner.put_off()
         self.outgoing.append(data)
         self.backlog += PyBytes_GET_SIZE(data)
         if self.backlog > LARGE:
@@ -97,6 +106,13 @@ cdef class Outlet:
         cdef bytes mask = None if self.random_bytes is None else self.random_bytes(4)
         cdef bytes frame = _encode_message(message, self.max_size, mask)
         return frame is not None and self._send(frame)
+
+    @property
+    def is_used_often(self):
+        return self._is_used_often()
+
+    cdef inline bint _is_used_often(self) noexcept:
+        return PyList_GET_SIZE(self.outgoing) > 1 or self._sent_at == self._turns.count
 
     def flush(self):
         self._flush()

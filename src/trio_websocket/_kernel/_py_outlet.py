@@ -21,17 +21,23 @@ JOIN_SIZE: Final = 65536
 class Turns:
     """The turns of a program's work, and what its outlets keep until the end of one.
 
+    To send at once wakes a peer that may have nothing else to do, and the next one for the next; to send together is cheaper, if
+    many answer in one turn.
+
     Attributes:
         count: How many there have been; whoever runs the program counts them.
-        is_corked: Whether all outlets keep what they are given, until `flush`; not at first. To send at once wakes a peer that
-            has nothing else to do, and another for the next; to send together is cheaper, if many answer in one turn.
+        will_flush: Whether `flush` will be called at the end of this one; if it won't, as at first, outlets put off what they keep.
+        is_corked: Whether outlets keep also what they are given first in a turn; to be set only while `will_flush` is.
+        is_burst: Whether, when something was kept last, one outlet at least was given more than once in that turn.
     """
 
-    __slots__ = ("_kept", "count", "is_corked")
+    __slots__ = ("_kept", "count", "is_burst", "is_corked", "will_flush")
 
     def __init__(self) -> None:
         self.count: int = 0
+        self.will_flush: bool = False
         self.is_corked: bool = False
+        self.is_burst: bool = False
         self._kept: list[Outlet] = []
 
     def keep(self, outlet: Outlet) -> None:
@@ -41,6 +47,8 @@ class Turns:
     def flush(self) -> None:
         """Send what was kept, in the order in which it came. It raises only what an outlet's owner does."""
         kept, self._kept = self._kept, []
+        if kept:
+            self.is_burst = any(outlet.is_used_often for outlet in kept)
         for outlet in kept:
             outlet.flush()
 
@@ -112,14 +120,14 @@ class Outlet:
         if owner is None:
             return False
         if not self.outgoing:
-            if turns.is_corked:
-                turns.keep(self)
-            elif self._sent_at == turns.count:
-                owner.put_off()
-            else:
+            if self._sent_at != turns.count and not turns.is_corked:
                 self._sent_at = turns.count
                 self._send_now(owner, data)
                 return True
+            if turns.will_flush:
+                turns.keep(self)
+            else:
+                owner.put_off()
         self.outgoing.append(data)
         self.backlog += len(data)
         if self.backlog > JOIN_SIZE:
@@ -151,6 +159,11 @@ class Outlet:
         mask = None if self.random_bytes is None else self.random_bytes(4)
         frame = encode_message(message, self.max_size, mask)
         return frame is not None and self.send(frame)
+
+    @property
+    def is_used_often(self) -> bool:
+        """Whether it was given more than once in this turn, for `Turns`."""
+        return len(self.outgoing) > 1 or self._sent_at == self._turns.count
 
     def flush(self) -> None:
         """Send what was kept, for `Turns`; the owner does it if anybody may wait for that, and if it is much."""

@@ -9,8 +9,9 @@ Theory of operation
 
     While many sockets are busy, the first task only keeps the run from sleeping, and the poller is asked when Trio has looked
     for what came in, by an instrument: so those whom that wakes run in the same turn, and all have answered before the next
-    look. The task itself would run somewhere among them. What those tasks send is kept, and sent by one call before the run looks
-    again: to send it one by one would wake a peer that runs out of work and sleeps before it gets to the next.
+    look. The task itself would run somewhere among them. If they are many, or say more than one thing each, what they send is kept, and
+    sent by one call before the run looks again: to send it one by one would wake a peer that runs out of work and sleeps before
+    it gets to the next.
 
     The hub begins with the first socket of a run and ends with the last. What goes wrong with one socket ends that socket;
     the hub never sees it.
@@ -25,7 +26,6 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -44,6 +44,13 @@ BUFFER_SIZE = 65536
 _BUSY = 3
 _LOOKS = 2
 _QUIET_POLLS = 8
+
+# It has all that is said in a turn sent together if more were served than these, or if some say more than one thing in a turn: to
+# a few, it is better to answer one by one, as the first comes again while the last is being served.
+_FEW = 8
+
+# An instrument that has nothing to do stays for so many turns.
+_IDLE_TURNS = 100
 
 # Sockets that may be waited for in person.
 _IN_PERSON = 2
@@ -79,17 +86,30 @@ class HubSocket(Protocol):
 
 
 class _AroundLooking(trio.abc.Instrument):
-    """Calls before and after the run looks for what is outside of it."""
+    """While a hub is busy, has it send and look around each look of the run for what is outside of it.
 
-    def __init__(self, before: Callable[[], None], after: Callable[[], None]) -> None:
-        self._before = before
-        self._after = after
+    To add it costs as much as it does in many turns, so it stays for some turns in which the hub is not busy.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._turns_left = 0
+
+    def stay(self) -> None:
+        self._turns_left = _IDLE_TURNS
 
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's
-        self._before()
+        hub = self._hub
+        if hub.turns.will_flush:
+            hub.turns.flush()
+        elif self._turns_left:
+            self._turns_left -= 1
+        else:
+            hub.stop_looking()
 
     def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's
-        self._after()
+        if self._hub.turns.will_flush:
+            self._hub.look()
 
 
 class _BeforeWaiting(trio.abc.Instrument):
@@ -122,6 +142,7 @@ class Hub:
         self._is_serving = False
         self._is_ending = False
         self._looks_left = 0
+        self._around_looking: _AroundLooking | None = None
         self._poll_scope = trio.CancelScope()
         # What was put off.
         self._put_off: list[HubSocket] = []
@@ -254,7 +275,7 @@ class Hub:
             with self._poll_scope:
                 while True:
                     await trio.lowlevel.wait_readable(poller.fileno())
-                    self._look()
+                    self.look()
                     if self._looks_left:
                         await self._keep_looking()
         finally:
@@ -264,24 +285,35 @@ class Hub:
 
     async def _keep_looking(self) -> None:
         """Have the poller asked in every turn, as long as many sockets are busy: to wait for it costs more."""
+        if self._around_looking is None:
+            self._around_looking = _AroundLooking(self)
+            trio.lowlevel.add_instrument(self._around_looking)
+        self._around_looking.stay()
         # As we come again in every turn, the run never waits meanwhile: who is called may wake tasks.
-        around_looking = _AroundLooking(self.turns.flush, self._look)
-        trio.lowlevel.add_instrument(around_looking)
-        self.turns.is_corked = True
+        self.turns.will_flush = True
         try:
             while self._looks_left:
                 self._looks_left -= 1
                 await trio.lowlevel.checkpoint()
         finally:
-            trio.lowlevel.remove_instrument(around_looking)
-            self.turns.is_corked = False
+            self.turns.will_flush = self.turns.is_corked = False
             self.turns.flush()
 
-    def _look(self) -> None:
+    def stop_looking(self) -> None:
+        """Take the instrument away, if there is one: it costs every turn of the run, and knows us."""
+        if self._around_looking is not None:
+            trio.lowlevel.remove_instrument(self._around_looking)
+            self._around_looking = None
+
+    def look(self) -> None:
+        """Ask the poller, and serve whom it tells of."""
         told = self._poller.poll()
         self._serve(told)
         if len(told) >= _BUSY:
             self._looks_left = _LOOKS
+        if told:
+            is_together = self.turns.is_burst or len(told) > _FEW
+            self.turns.is_corked = is_together and bool(self._looks_left)
 
     def _serve(self, told: list[tuple[int, int]]) -> None:
         """Serve each socket that the poller tells of."""
@@ -353,6 +385,7 @@ class Hub:
             self._serve_put_off()
         self._is_ending = True
         self._wake_turner()
+        self.stop_looking()
         if self._before_waiting is not None:
             self._stop_watching()
 
