@@ -38,7 +38,6 @@ from libc.string cimport memcmp, memcpy, memmove
 from trio_websocket._kernel._py_frames import Buffer, FrameHeader
 from trio_websocket._kernel._py_heads import COMMON_FIELDS as _COMMON_FIELDS
 from trio_websocket._kernel._py_heads import COMMON_NAMES as _COMMON_NAMES
-from trio_websocket._kernel._py_heads import are_once as _are_once
 from trio_websocket._kernel._py_outlet import JOIN_SIZE
 
 cdef extern from *:

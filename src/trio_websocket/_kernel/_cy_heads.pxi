@@ -19,6 +19,10 @@ cdef object _fill_tables():
 
 _fill_tables()
 
+cdef bytes HOST = COMMON_NAMES[b"host"], UPGRADE = COMMON_NAMES[b"upgrade"], CONNECTION = COMMON_NAMES[b"connection"]
+cdef bytes KEY = COMMON_NAMES[b"sec-websocket-key"], VERSION = COMMON_NAMES[b"sec-websocket-version"]
+cdef bytes PROTOCOL = COMMON_NAMES[b"sec-websocket-protocol"], EXTENSIONS = COMMON_NAMES[b"sec-websocket-extensions"]
+
 
 cdef inline bint _is_all(const uint8_t* table, bytes value, Py_ssize_t size) noexcept:
     cdef const uint8_t* at = <const uint8_t*> PyBytes_AS_STRING(value)
@@ -53,30 +57,57 @@ def read_request(bytes head not None, Py_ssize_t max_fields):
     cdef list fields = _read_fields(head, at + 11)
     if fields is None or PyList_GET_SIZE(fields) > max_fields:
         return None
-    cdef dict values = dict(fields)
-    cdef bytes host = values.get(b"host"), key = values.get(b"sec-websocket-key")
+    cdef list shown = []
+    cdef bytes name, value
+    cdef bytes host = None, upgrade = None, connection = None, key = None, version = None, protocols = None, extensions = None
+    for field in fields:
+        name = <bytes> (<tuple> field)[0]
+        value = <bytes> (<tuple> field)[1]
+        # Common names are one object each. None of these may come twice.
+        if name is HOST:
+            if host is not None:
+                return None
+            host = value
+            continue
+        if name is PROTOCOL:
+            if protocols is not None:
+                return None
+            protocols = value
+            continue
+        if name is EXTENSIONS:
+            if extensions is not None:
+                return None
+            extensions = value
+            continue
+        if name is UPGRADE:
+            if upgrade is not None:
+                return None
+            upgrade = value
+        elif name is CONNECTION:
+            if connection is not None:
+                return None
+            connection = value
+        elif name is KEY:
+            if key is not None:
+                return None
+            key = value
+        elif name is VERSION:
+            if version is not None:
+                return None
+            version = value
+        elif name == b"content-length" or name == b"transfer-encoding":
+            return None
+        shown.append(field)
     if host is None or key is None or not _is_all(_OF_HOST, host, PyBytes_GET_SIZE(host)):
         return None
     if PyBytes_GET_SIZE(key) != 24 or not _is_all(_OF_BASE64, key, 22) or not key.endswith(b"=="):
         return None
-    if b"content-length" in values or b"transfer-encoding" in values:
-        return None
-    if len(values) < PyList_GET_SIZE(fields) and not _are_once([name for name, _ in fields]):
-        return None
-    cdef bytes upgrade = values.get(b"upgrade", b""), connection = values.get(b"connection", b"")
-    if values.get(b"sec-websocket-version") != b"13" or upgrade.lower() != b"websocket":
+    if version != b"13" or upgrade is None or upgrade.lower() != b"websocket" or connection is None:
         return None
     connection = connection.lower()
     if connection != b"upgrade" and b"upgrade" not in [option.strip(b" \t") for option in connection.split(b",")]:
         return None
-    protocols = values.get(b"sec-websocket-protocol")
-    extensions = values.get(b"sec-websocket-extensions")
-    fields.remove((b"host", host))
-    if protocols is not None:
-        fields.remove((b"sec-websocket-protocol", protocols))
-    if extensions is not None:
-        fields.remove((b"sec-websocket-extensions", extensions))
-    return head[4:end_of_path], tuple(fields), key, protocols, extensions
+    return head[4:end_of_path], tuple(shown), key, protocols, extensions
 
 
 cdef list _read_fields(bytes head, Py_ssize_t start):

@@ -2,6 +2,7 @@
 
 
 @cython.final
+@cython.no_gc  # it holds nothing that could lead back to it
 cdef class MessageQueue:
     cdef double _max_messages
     cdef double _max_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "are_once", "read_fields", "read_request"]
+__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "read_fields", "read_request"]
 
 Field = tuple[bytes, bytes]
 
@@ -85,7 +85,7 @@ def read_request(
         return None
     if values.get(b"sec-websocket-version") != b"13" or not _OF_A_BODY.isdisjoint(values):
         return None
-    if len(values) < len(fields) and not are_once([name for name, _ in fields]):
+    if len(values) < len(fields) and not _are_once([name for name, _ in fields]):
         return None
     options = [option.strip(b" \t") for option in values.get(b"connection", b"").lower().split(b",")]
     if values.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in options:
@@ -94,6 +94,6 @@ def read_request(
     return line[1], shown, key, values.get(b"sec-websocket-protocol"), values.get(b"sec-websocket-extensions")
 
 
-def are_once(names: list[bytes]) -> bool:
+def _are_once(names: list[bytes]) -> bool:
     """Whether no name that must not be repeated is, or whose values would have to be joined."""
     return all(names.count(name) < 2 for name in _ONCE)

@@ -48,7 +48,7 @@ class SocketTransport(Transport):
     """
 
     __slots__ = (
-        *("_error", "_hub", "_is_put_off", "_names", "_owner", "_sock", "fd"),
+        *("_error", "_hub", "_is_put_off", "_local", "_owner", "_remote", "_sock", "fd"),
         *("_has_ended", "_is_in_person", "_is_large", "_is_readable", "inlet", "is_paused"),
         *("_is_closing", "_is_released", "_waiters", "outlet"),
     )
@@ -58,7 +58,7 @@ class SocketTransport(Transport):
     ) -> None:
         self.fd: int = sock.fileno()
         self._sock = sock
-        self._names = names or names_of_socket(sock)
+        self._local, self._remote = names or names_of_socket(sock)
         self._hub: Hub | None = None
         self._owner: TransportOwner | None = None
         self._error: Exception | None = None
@@ -79,11 +79,11 @@ class SocketTransport(Transport):
 
     @property
     def local(self) -> Endpoint | str:
-        return endpoint_of_name(self._names[0])
+        return endpoint_of_name(self._local)
 
     @property
     def remote(self) -> Endpoint | str:
-        return endpoint_of_name(self._names[1])
+        return endpoint_of_name(self._remote)
 
     def expect_data(self) -> None:
         """Have the first owner told at once, by `set_owner`, of what has come already, rather than when the poller says so."""

@@ -65,7 +65,9 @@ class FrameWriter:
         self._random_bytes = random_bytes
         self._deflater = deflater
         self._is_deflating = False  # whether the fragments of the open message are compressed
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[bytes] | None = (
+            None  # made when there is something: an idle connection should be small
+        )
         self._outgoing_size = 0
         self._is_holding_pongs = False
         self._held_pong: bytes | None = None
@@ -144,6 +146,8 @@ class FrameWriter:
             self._append(self.encode(opcode, payload, fin=fin, rsv=rsv))
 
     def _append(self, part: bytes) -> None:
+        if self._outgoing is None:
+            self._outgoing = []
         self._outgoing.append(part)
         self._outgoing_size += len(part)
 
@@ -151,9 +155,9 @@ class FrameWriter:
         """Take what is to be sent now, whole frames in their order; may be empty."""
         if self._held_pong is not None and not self._is_holding_pongs:
             self._release_pong()
-        parts, self._outgoing = self._outgoing, []
+        parts, self._outgoing = self._outgoing, None
         self._outgoing_size = 0
-        return parts
+        return parts or []
 
     def answer_ping(self, payload: bytes) -> None:
         """Queue a pong, or keep it in place of the one that is held.
