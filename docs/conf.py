@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!trio_websocket)(trio|ssl|os|ipaddress|collections|contextlib|http|logging)\..*"),
     ("py:.*", r"trio_websocket\._server\._Stream"),
     # What `make_intake` and `set_up` are about is the kernel's own.
-    ("py:class", r"trio_websocket\._kernel\..*\.(Intake|Outlet)"),
+    ("py:class", r"trio_websocket\._kernel\..*\.(Intake|MessageQueue|Outlet)"),
     ("py:.*", r"(?:Iterable|AbstractAsyncContextManager|NoReturn|Awaitable|Callable|Headers|Message)"),
     ("py:.*", r"(?:ClientOptions|OnConnect|OnOutage|ShouldRetry|T|TypeAliasForwardRef)"),
     # In docstrings, `like this` is code, and a link where there is something to link to.
