@@ -334,3 +334,23 @@ def test_turn_in_which_somebody_sends_more_than_once_is_a_burst(kernel: Any, soc
         bursts.append(turns.is_burst)
     # Where nothing is kept, nothing is learnt.
     assert bursts == [False, False, True, False, True, True]
+
+
+def test_owner_that_raises_does_not_keep_the_others_from_sending(kernel: Any, sockets: Any) -> None:
+    ours, theirs = sockets
+
+    class Raising(Out):
+        def drain(self) -> None:
+            raise ZeroDivisionError
+
+    turns = kernel.Turns()
+    turns.will_flush = turns.is_corked = True
+    ways = Out(kernel, ours.fileno(), turns=turns), Raising(kernel, ours.fileno(), turns=turns, max_backlog=0)
+    later = Out(kernel, ours.fileno(), turns=turns)
+    for way in (*ways, later):
+        assert way.outlet.send(b"x")
+    with pytest.raises(ZeroDivisionError):
+        turns.flush()
+    assert (sent_to(theirs), later.waits()) == (b"x", b"x")
+    turns.flush()
+    assert (sent_to(theirs), later.waits()) == (b"x", b"")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import trio
@@ -227,3 +228,19 @@ async def test_a_few_are_answered_one_by_one_and_together_if_they_say_much() -> 
         await settle()
         assert [receive(peer) for _, _, peer in opened] == [b"y"] * 3
         assert not turns.is_corked
+
+
+async def test_instrument_stays_for_a_while_and_goes_with_the_hub() -> None:
+    async with busy_sockets(3):
+        hub: Any = hub_of_this_run()
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+        assert hub._around_looking is not None
+        for _ in range(100):
+            await trio.lowlevel.checkpoint()
+        assert hub._around_looking is None
+    async with busy_sockets(3):
+        hub = hub_of_this_run()
+        # As Trio does with one that raises.
+        trio.lowlevel.remove_instrument(hub._around_looking)
+    assert hub._around_looking is None

@@ -19,14 +19,20 @@ cdef class Turns:
         cdef Outlet outlet
         cdef bint is_burst = False
         cdef list kept = self._kept
+        cdef Py_ssize_t reached = 0
         if not PyList_GET_SIZE(kept):
             return
         self._kept = []
         for outlet in kept:
             is_burst = is_burst or outlet._is_used_often()
         self.is_burst = is_burst
-        for outlet in kept:
-            outlet._flush()
+        try:
+            for outlet in kept:
+                reached += 1
+                outlet._flush()
+        finally:
+            if reached < PyList_GET_SIZE(kept):
+                self._kept[:0] = kept[reached:]
 
 
 @cython.final

@@ -132,7 +132,7 @@ class Intake:
         self._take(message)
 
     def exchange(self) -> str | bytes | None:
-        """Take the oldest message that waits, of which there is one, and put in its place the next one that came.
+        """Take the oldest message that waits, of which there is one, and put in the next one that came, full or not.
 
         Returns:
             It, or None if there is no such next one, and nothing has happened. `take` is called if that leaves room.

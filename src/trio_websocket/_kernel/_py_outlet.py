@@ -45,12 +45,20 @@ class Turns:
         self._kept.append(outlet)
 
     def flush(self) -> None:
-        """Send what was kept, in the order in which it came. It raises only what an outlet's owner does."""
+        """Send what was kept, in the order in which it came.
+
+        It raises only what an outlet's owner does; what the others kept is sent the next time.
+        """
         kept, self._kept = self._kept, []
         if kept:
             self.is_burst = any(outlet.is_used_often for outlet in kept)
-        for outlet in kept:
-            outlet.flush()
+        reached = 0
+        try:
+            for outlet in kept:
+                reached += 1
+                outlet.flush()
+        finally:
+            self._kept[:0] = kept[reached:]
 
 
 class OutletOwner(Protocol):
@@ -85,7 +93,7 @@ class Outlet:
 
     Args:
         fd: The descriptor of a socket that does not block.
-        turns: In one turn, only what comes first goes out at once: what follows can go out together.
+        turns: In one turn, at most what comes first goes out at once: what follows can go out together.
         owner: Who is told of all else.
     """
 

@@ -41,7 +41,7 @@ class TransportOwner(Protocol):
         """The peer will send no more. At most once."""
 
     def backlog_drained(self) -> None:
-        """All that was handed over has left."""
+        """All that was handed over has left; told at least if that was more than an outlet's `max_backlog`."""
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is closed and holds nothing any more; `error` is what ended it, if it was not asked to end.
@@ -100,7 +100,8 @@ class Transport(abc.ABC):
     async def wait_backlog(self, limit: int) -> None:
         """Wait until at most `limit` bytes are left to send, or `wake_waiters`, or the transport is closed.
 
-        It may return earlier: look again. Cancelling is safe. Any number of tasks may wait.
+        It may return earlier: look again. Cancelling is safe. Any number of tasks may wait. Where there is an outlet, `limit` is
+        its `max_backlog`, or more.
         """
 
     @abc.abstractmethod

@@ -26,6 +26,7 @@ Theory of operation
 
 from __future__ import annotations
 
+import contextlib
 from typing import Protocol
 
 import trio
@@ -301,9 +302,11 @@ class Hub:
 
     def stop_looking(self) -> None:
         """Take the instrument away, if there is one: it costs every turn of the run, and knows us."""
-        if self._around_looking is not None:
-            trio.lowlevel.remove_instrument(self._around_looking)
-            self._around_looking = None
+        around_looking, self._around_looking = self._around_looking, None
+        if around_looking is not None:
+            # Trio itself takes away one that has raised.
+            with contextlib.suppress(KeyError):
+                trio.lowlevel.remove_instrument(around_looking)
 
     def look(self) -> None:
         """Ask the poller, and serve whom it tells of."""
