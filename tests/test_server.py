@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -27,6 +29,7 @@ from trio_websocket import (
     wrap_server_stream,
 )
 from trio_websocket._transports import TlsTransport
+from trio_websocket.protocol._http1 import ServerHandshake
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -264,6 +267,26 @@ async def test_what_is_no_request_is_logged_at_info_and_escaped(
     assert record.levelno == logging.INFO
     assert record.getMessage().isprintable()
     assert record.getMessage().isascii()
+
+
+async def test_bug_in_reading_a_request_ends_one_connection(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(self: ServerHandshake) -> NoReturn:
+        raise ZeroDivisionError
+
+    async with serving() as server:
+        with monkeypatch.context() as patch:
+            patch.setattr(ServerHandshake, "next_event", fail)
+            stream = await trio.open_tcp_stream(HOST, server.port)
+            await stream.send_all(request_head())
+            with contextlib.suppress(trio.BrokenResourceError):
+                assert await stream.receive_some() == b""
+            await stream.aclose()
+        async with open_websocket_url(url_of(server)) as ws:
+            await check_echo(ws)
+    [record] = [record for record in caplog.records if record.exc_info is not None]
+    assert "no WebSocket handshake with" in record.getMessage()
 
 
 async def test_failed_tls_handshake_is_logged_at_info(

@@ -254,8 +254,8 @@ class ServerOpening(_Opening[ServerHandshake]):
         """Give the client's request if it has come already, and is right; else `receive_request` tells."""
         try:
             event = self._handshake.next_event()
-        except RemoteProtocolError:
-            # It is raised again.
+        except Exception:
+            # It is raised again, to who can wait for the end of it.
             return None
         if event is NEED_DATA:
             return None

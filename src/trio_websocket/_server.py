@@ -206,23 +206,36 @@ class WebSocketServer:
             await trio.serve_listeners(serve_stream, [listener], handler_nursery=handlers)
 
         def serve(transport: SocketTransport) -> None:
-            if self._ssl_context is None:
-                transport.expect_data()
             try:
-                # As Trio would name it, which makes it anew for each.
-                handlers.start_soon(self._serve, transport, name=_SERVE)
+                opening, request = self._look_for_request(transport)
+                # The name is as Trio would make it, anew for each.
+                if request is None:
+                    handlers.start_soon(self._serve, transport, opening, name=_SERVE)
+                else:
+                    handlers.start_soon(run_handler, self._handler, request, name=_SERVE)
             except BaseException:
-                # A nursery that is closed. The connection would be nobody's.
+                # Such as a nursery that is closed. The connection would be nobody's.
                 transport.abort()
                 raise
 
         async with listener:
             await accept_sockets(listener, serve, receive_size=self._options.receive_size)
 
-    async def _serve(self, source: trio.abc.Stream | Transport) -> None:
+    def _look_for_request(
+        self, transport: SocketTransport
+    ) -> tuple[ServerOpening | None, WebSocketRequest | None]:
+        """Begin with a plain socket's handshake; as a rule, the request was on its way before the connection was accepted."""
+        if self._ssl_context is not None:
+            return None, None
+        transport.expect_data()
+        opening = self._make_opening(transport)
+        event = opening.receive_request_nowait()
+        return opening, None if event is None else WebSocketRequest(opening, event)
+
+    async def _serve(self, source: trio.abc.Stream | Transport, opening: ServerOpening | None = None) -> None:
         """Serve one connection; `source` is where it comes from, a plain socket's transport or any stream."""
         try:
-            request = await self._receive_request(source)
+            request = await self._receive_request(source, opening)
         except HandshakeError as error:
             logger.info("no WebSocket handshake with %s: %s", _remote(source), error)
         except Exception:
@@ -233,15 +246,10 @@ class WebSocketServer:
             if request is not None:
                 await run_handler(self._handler, request)
 
-    async def _receive_request(self, source: trio.abc.Stream | Transport) -> WebSocketRequest | None:
+    async def _receive_request(
+        self, source: trio.abc.Stream | Transport, opening: ServerOpening | None
+    ) -> WebSocketRequest | None:
         """Wait for the request, or give None if it does not come in time."""
-        opening: ServerOpening | None = None
-        if type(source) is SocketTransport and self._ssl_context is None:
-            opening = self._make_opening(source)
-            event = opening.receive_request_nowait()
-            if event is not None:
-                # As a rule: it was on its way before the connection was accepted.
-                return WebSocketRequest(opening, event)
         timeout = self._options.connect_timeout
         # As `trio.move_on_after`, which costs more.
         with trio.CancelScope(deadline=trio.current_time() + timeout):
