@@ -264,7 +264,7 @@ async def test_write_without_an_owner_is_dropped() -> None:
     transport.writelines([b"x"])
     transport.wake_waiters()
     assert not transport.can_read_in_person()
-    transport.abort()
+    transport.close(timeout=1, linger=0, shutdown=True)
     assert theirs.recv(1) == b""
     theirs.close()
 
