@@ -316,7 +316,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
         if link.session.is_oversize:
             link.refuse_message()
         if self.closed is not None:
-            raise self._link.make_closed()
+            raise link.make_closed()
         raise trio.WouldBlock
 
     def receive_fragments(self) -> AbstractAsyncContextManager[MessageParts]:

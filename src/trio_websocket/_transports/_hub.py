@@ -97,6 +97,7 @@ class _AroundLooking(trio.abc.Instrument):
         self._turns_left = 0
 
     def stay(self) -> None:
+        """Count those turns anew."""
         self._turns_left = _IDLE_TURNS
 
     def before_io_wait(self, timeout: float) -> None:  # noqa: ARG002 -- Trio's

@@ -65,9 +65,8 @@ class FrameWriter:
         self._random_bytes = random_bytes
         self._deflater = deflater
         self._is_deflating = False  # whether the fragments of the open message are compressed
-        self._outgoing: list[bytes] | None = (
-            None  # made when there is something: an idle connection should be small
-        )
+        # Made when there is something: an idle connection should be small.
+        self._outgoing: list[bytes] | None = None
         self._outgoing_size = 0
         self._is_holding_pongs = False
         self._held_pong: bytes | None = None
