@@ -15,7 +15,8 @@ from trio_websocket import CloseReason, ConnectionRejected, HandshakeError
 from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket._opening import ClientOpening, ServerOpening
 from trio_websocket._options import ConnectionOptions
-from trio_websocket.protocol import ClientHandshake, RequestReceived, ServerHandshake
+from trio_websocket.protocol import ClientHandshake, ServerHandshake
+from trio_websocket.protocol._handshake import OpeningRequest
 
 T = TypeVar("T")
 
@@ -191,7 +192,7 @@ async def test_cancelled_client_drops_the_connection() -> None:
 # ------------------------------------------------------------------------------------------------------ the server's
 
 
-async def receive_request(data: bytes = b"") -> tuple[ServerOpening, FakeTransport, RequestReceived]:
+async def receive_request(data: bytes = b"") -> tuple[ServerOpening, FakeTransport, OpeningRequest]:
     opening, transport = make_server()
     request = await meanwhile(
         opening.receive_request, lambda: opening.data_received(request_head("/?q") + data)

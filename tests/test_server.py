@@ -277,7 +277,7 @@ async def test_bug_in_reading_a_request_ends_one_connection(
 
     async with serving() as server:
         with monkeypatch.context() as patch:
-            patch.setattr(ServerHandshake, "next_event", fail)
+            patch.setattr(ServerHandshake, "next_request", fail)
             stream = await trio.open_tcp_stream(HOST, server.port)
             await stream.send_all(request_head())
             with contextlib.suppress(trio.BrokenResourceError):

@@ -18,13 +18,13 @@ from trio_websocket.protocol import (
     NEED_DATA,
     ClientHandshake,
     HandshakeCompleted,
-    Headers,
-    RequestReceived,
+    PerMessageDeflate,
     ResponseRejected,
     Role,
     ServerHandshake,
     Session,
 )
+from trio_websocket.protocol._handshake import OpeningAnswer, OpeningRequest
 
 __all__ = ["ClientOpening", "ServerOpening"]
 
@@ -129,7 +129,11 @@ class _Opening(Generic[_Handshake]):
         raise HandshakeError(f"{error}: {lost}") from self._error
 
     def _hand_over(
-        self, role: Role, completed: HandshakeCompleted, *, path: str, headers: Headers
+        self,
+        role: Role,
+        opening: OpeningRequest | OpeningAnswer,
+        subprotocol: str | None,
+        compression: PerMessageDeflate | None,
     ) -> WebSocketConnection:
         """Give the transport to a connection, with all that was received behind the handshake."""
         options = self._options
@@ -138,17 +142,11 @@ class _Opening(Generic[_Handshake]):
             max_message_size=options.max_message_size,
             max_fragments=options.max_fragments,
             max_streamed_size=options.max_streamed_size,
-            compression=completed.compression,
+            compression=compression,
             fragments_at_once=PULL_BUDGET,
         )
         link = Link(self.transport, session, options)
-        connection = WebSocketConnection(
-            link,
-            path=path,
-            subprotocol=completed.subprotocol,
-            compression=completed.compression,
-            handshake_headers=headers,
-        )
+        connection = WebSocketConnection(link, opening, subprotocol, compression)
         self._is_over = True
         self._wake()
         data = self._handshake.trailing_data
@@ -208,7 +206,9 @@ class ClientOpening(_Opening[ClientHandshake]):
             await self.abort()
             raise
         headers = tuple(field for field in event.headers if field[0] not in _OF_THE_HANDSHAKE)
-        return self._hand_over(Role.CLIENT, event, path=path, headers=headers)
+        return self._hand_over(
+            Role.CLIENT, OpeningAnswer(path, headers), event.subprotocol, event.compression
+        )
 
     async def _next_event(self) -> HandshakeCompleted | ResponseRejected:
         try:
@@ -231,7 +231,7 @@ class ServerOpening(_Opening[ServerHandshake]):
             self.transport.abort()
 
     @trio.lowlevel.enable_ki_protection
-    async def receive_request(self) -> RequestReceived:
+    async def receive_request(self) -> OpeningRequest:
         """Wait for the client's request.
 
         Raises:
@@ -240,7 +240,7 @@ class ServerOpening(_Opening[ServerHandshake]):
         If cancelled, or on an error, the transport is closed.
         """
         try:
-            event = await self._next_event()
+            request = await self._next_request()
         except RemoteProtocolError as error:
             await self._refuse()
             self._fail(error)
@@ -248,24 +248,22 @@ class ServerOpening(_Opening[ServerHandshake]):
             await self.abort()
             raise
         self._is_undecided = True
-        return event
+        return request
 
-    def receive_request_nowait(self) -> RequestReceived | None:
+    def receive_request_nowait(self) -> OpeningRequest | None:
         """Give the client's request if it has come already, and is right; else `receive_request` tells."""
         try:
-            event = self._handshake.next_event()
+            request = self._handshake.next_request()
         except Exception:
             # It is raised again, to who can wait for the end of it.
             return None
-        if event is NEED_DATA:
-            return None
-        self._is_undecided = True
-        return event
+        self._is_undecided = request is not None
+        return request
 
-    async def _next_event(self) -> RequestReceived:
-        while (event := self._handshake.next_event()) is NEED_DATA:
+    async def _next_request(self) -> OpeningRequest:
+        while (request := self._handshake.next_request()) is None:
             await self._wait()
-        return event
+        return request
 
     async def _refuse(self) -> None:
         try:
@@ -287,7 +285,7 @@ class ServerOpening(_Opening[ServerHandshake]):
         self.transport.close(timeout=self._options.disconnect_timeout, linger=LINGER, shutdown=True)
 
     def accept(
-        self, request: RequestReceived, subprotocol: str | None, extra_headers: HeaderList
+        self, request: OpeningRequest, subprotocol: str | None, extra_headers: HeaderList
     ) -> WebSocketConnection:
         """Answer with 101 (RFC 6455 §4.2.2). To be called once, or `reject` in its place.
 
@@ -296,12 +294,12 @@ class ServerOpening(_Opening[ServerHandshake]):
             HandshakeError: The client has gone.
         """
         try:
-            completed = self._handshake.accept(subprotocol=subprotocol, extra_headers=extra_headers)
+            _, compression = self._handshake.accept_request(subprotocol, extra_headers)
         except RemoteProtocolError as error:
             self._give_up(error)
         self._is_undecided = False
         self._flush()
-        return self._hand_over(Role.SERVER, completed, path=request.path, headers=request.headers)
+        return self._hand_over(Role.SERVER, request, subprotocol, compression)
 
     def reject(self, status_code: int, extra_headers: HeaderList, body: bytes | None) -> None:
         """Answer with another status, and close. To be called once, or `accept` in its place.

@@ -12,7 +12,7 @@ from trio_websocket._endpoint import Endpoint
 from trio_websocket._exceptions import ConnectionClosed, HandshakeError
 from trio_websocket._opening import ServerOpening
 from trio_websocket._options import HeaderList
-from trio_websocket.protocol import RequestReceived
+from trio_websocket.protocol._handshake import OpeningRequest
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -27,10 +27,10 @@ class WebSocketRequest:
     """
 
     def __init__(
-        self, opening: ServerOpening, event: RequestReceived, nursery: trio.Nursery | None = None
+        self, opening: ServerOpening, request: OpeningRequest, nursery: trio.Nursery | None = None
     ) -> None:
         self._opening = opening
-        self._event = event
+        self._request = request
         self._nursery = nursery
         self._connection: WebSocketConnection | None = None
         self._is_answered = False
@@ -48,17 +48,17 @@ class WebSocketRequest:
 
         Without Host, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol.
         """
-        return list(self._event.headers)
+        return list(self._request.headers)
 
     @property
     def path(self) -> str:
         """The requested path, with its query."""
-        return self._event.path
+        return self._request.path
 
     @property
     def proposed_subprotocols(self) -> tuple[str, ...]:
         """The subprotocols that the client would speak, in its order of preference (RFC 6455 §1.9)."""
-        return self._event.subprotocols
+        return self._request.subprotocols
 
     @property
     def local(self) -> Endpoint | str:
@@ -89,7 +89,7 @@ class WebSocketRequest:
         """
         self._check_unanswered()
         await trio.lowlevel.checkpoint_if_cancelled()
-        connection = self._opening.accept(self._event, subprotocol, extra_headers or ())
+        connection = self._opening.accept(self._request, subprotocol, extra_headers or ())
         self._is_answered = True
         self._connection = connection
         if self._nursery is not None:

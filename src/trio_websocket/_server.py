@@ -229,8 +229,8 @@ class WebSocketServer:
             return None, None
         transport.expect_data()
         opening = self._make_opening(transport)
-        event = opening.receive_request_nowait()
-        return opening, None if event is None else WebSocketRequest(opening, event)
+        request = opening.receive_request_nowait()
+        return opening, None if request is None else WebSocketRequest(opening, request)
 
     async def _serve(self, source: trio.abc.Stream | Transport, opening: ServerOpening | None = None) -> None:
         """Serve one connection; `source` is where it comes from, a plain socket's transport or any stream."""

@@ -23,6 +23,7 @@ from trio_websocket import CloseReason, ConnectionClosed, WebSocketConnection
 from trio_websocket._connection._link import Link
 from trio_websocket._options import ConnectionOptions
 from trio_websocket.protocol import Message, Role, Session
+from trio_websocket.protocol._handshake import OpeningAnswer
 from trio_websocket.testing import Stall
 
 pytestmark = pytest.mark.usefixtures("transport")
@@ -175,7 +176,7 @@ async def test_sender_that_finds_room_does_not_overtake_one_that_was_promised_it
     transport = FakeTransport()
     link = Link(transport, Session(Role.SERVER), ConnectionOptions(write_backlog=10))
     transport.set_owner(link)
-    ws = WebSocketConnection(link, path="/", subprotocol=None, handshake_headers=())
+    ws = WebSocketConnection(link, OpeningAnswer("/", ()))
     ws.send_message_nowait(bytes(20))
     transport.take_written()
     async with trio.open_nursery() as nursery:
@@ -431,7 +432,7 @@ async def test_what_a_call_does_between_checkpoints_is_safe_from_ctrl_c() -> Non
             return False
 
     link = Link(Transport(), Session(Role.SERVER), ConnectionOptions())
-    ws = WebSocketConnection(link, path="/", subprotocol=None, handshake_headers=())
+    ws = WebSocketConnection(link, OpeningAnswer("/", ()))
     assert not trio.lowlevel.currently_ki_protected()
     await ws.send_message("text")
     ws.send_message_nowait("text")

@@ -352,24 +352,34 @@ REQUEST = [
     *(
         b"Host: h\r\n",
         b"Upgrade: websocket\r\n",
-        b"Connection: Upgrade\r\n",
         b"Sec-WebSocket-Version: 13\r\n",
     ),
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
 ]
 
+LISTS = [b"Sec-WebSocket-Protocol: a, b\r\n", b"sec-websocket-extensions:x\r\n"]
+
 
 @given(
     lines=st.permutations(REQUEST),
-    more=st.lists(LINES, max_size=2),
+    options=st.lists(st.sampled_from([b"Upgrade", b"upgrade", b"", b" ", b"\t", b"up", b"x"]), max_size=4),
+    more=st.lists(LINES | st.sampled_from(LISTS), max_size=2),
     at=st.integers(0, 200),
     byte=st.binary(max_size=1),
     max_fields=st.integers(4, 7),
 )
 def test_the_twins_read_the_same_requests(
-    plain: Any, compiled: Any, lines: list[bytes], more: list[bytes], at: int, byte: bytes, max_fields: int
+    plain: Any,
+    compiled: Any,
+    lines: list[bytes],
+    options: list[bytes],
+    more: list[bytes],
+    at: int,
+    byte: bytes,
+    max_fields: int,
 ) -> None:
-    head = b"GET / HTTP/1.1\r\n" + b"".join(lines + more) + b"\r\n"
+    connection = b"Connection: " + b",".join([*options, b"Upgrade"]) + b"\r\n"
+    head = b"GET / HTTP/1.1\r\n" + b"".join([connection, *lines, *more]) + b"\r\n"
     for each in (head, head[:at] + byte + head[at + 1 :]):
         assert outcome(compiled.read_request, each, max_fields) == outcome(
             plain.read_request, each, max_fields

@@ -14,6 +14,7 @@ from trio_websocket._exceptions import RemoteProtocolError
 from trio_websocket.protocol import PerMessageDeflate
 from trio_websocket.protocol._events import Headers
 from trio_websocket.protocol._handshake import (
+    OpeningRequest,
     accept_value,
     check_request,
     check_response,
@@ -122,10 +123,9 @@ def test_extra_headers_cannot_be_those_of_the_handshake(name: bytes) -> None:
 
 
 def test_response_headers_are_those_of_the_rfc() -> None:
-    expected = [(b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"), (b"Sec-WebSocket-Accept", ACCEPT)]
-    assert response_headers(key=KEY) == expected
+    assert response_headers(key=KEY) == [(b"Sec-WebSocket-Accept", ACCEPT)]
     assert response_headers(key=KEY, subprotocol="chat", extra_headers=[("Set-Cookie", "a=b")]) == [
-        *expected,
+        (b"Sec-WebSocket-Accept", ACCEPT),
         (b"Sec-WebSocket-Protocol", b"chat"),
         (b"Set-Cookie", b"a=b"),
     ]
@@ -351,13 +351,19 @@ def heads(draw: st.DrawFn) -> bytes:
     return head(*draw(st.permutations(lines)), first_line=first_line)
 
 
+def said(result: Any) -> Any:
+    """All that can be seen of a request, or of an error."""
+    return (*result._replace(head=b""), result.headers) if isinstance(result, OpeningRequest) else result
+
+
 @example(head(*USUAL))
 @example(head(*USUAL, b"Host: h"))
 @given(heads())
 def test_a_usual_request_is_what_all_the_rules_say(data: bytes) -> None:
     usual = outcome(usual_request, data, 128)
     if usual is not None:
-        assert usual == outcome(lambda: check_request(*parse_request(data)))
+        unusual = outcome(lambda: check_request(*parse_request(data)))
+        assert said(usual) == said(unusual)
 
 
 @pytest.mark.parametrize(

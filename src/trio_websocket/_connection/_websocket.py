@@ -24,6 +24,7 @@ from trio_websocket._transports import CALLS_A_TURN, pace_of_this_run
 from trio_websocket.protocol import Headers, Message, PerMessageDeflate, Role
 from trio_websocket.protocol._close import NORMAL_CODES, describable_close
 from trio_websocket.protocol._frames import check_control_payload
+from trio_websocket.protocol._handshake import OpeningAnswer, OpeningRequest
 
 __all__ = ["CANCEL_GRACE", "WebSocketConnection", "close_decently", "close_soon", "guard"]
 
@@ -48,24 +49,22 @@ class WebSocketConnection(trio.abc.AsyncResource):
     def __init__(
         self,
         link: Link,
-        *,
-        path: str,
-        subprotocol: str | None,
+        opening: OpeningRequest | OpeningAnswer,
+        subprotocol: str | None = None,
         compression: PerMessageDeflate | None = None,
-        handshake_headers: Headers,
     ) -> None:
         self._link = link
-        self._path = path
+        self._opening = opening
         self._subprotocol = subprotocol
         self._compression = compression
-        self._handshake_headers = handshake_headers
         self._pace = pace_of_this_run()
         self._close_timed_out = False
         # Endpoints are made when they are asked for.
         if logger.isEnabledFor(logging.INFO):
             # Without the query, where people put tokens.
             logger.info(
-                "%s: open, %s, %s to %s", self, ascii(path.partition("?")[0]), self.local, self.remote
+                "%s: open, %s, %s to %s",
+                *(self, ascii(self.path.partition("?")[0]), self.local, self.remote),
             )
 
     def __str__(self) -> str:
@@ -104,7 +103,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
     @property
     def path(self) -> str:
         """The requested path, with its query."""
-        return self._path
+        return self._opening.path
 
     @property
     def subprotocol(self) -> str | None:
@@ -119,7 +118,7 @@ class WebSocketConnection(trio.abc.AsyncResource):
     @property
     def handshake_headers(self) -> Headers:
         """The headers that the peer sent in the opening handshake: pairs of bytes, lower-case names."""
-        return self._handshake_headers
+        return self._opening.headers
 
     @property
     def latency(self) -> float | None:

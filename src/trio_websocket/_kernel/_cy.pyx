@@ -33,11 +33,9 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_CLEAR, Py_INCREF
 from cpython.unicode cimport PyUnicode_AsUTF8String, PyUnicode_Check, PyUnicode_CheckExact, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcmp, memcpy, memmove
+from libc.string cimport memcmp, memcpy, memmove, memset
 
 from trio_websocket._kernel._py_frames import Buffer, FrameHeader
-from trio_websocket._kernel._py_heads import COMMON_FIELDS as _COMMON_FIELDS
-from trio_websocket._kernel._py_heads import COMMON_NAMES as _COMMON_NAMES
 from trio_websocket._kernel._py_outlet import JOIN_SIZE
 
 cdef extern from *:
@@ -111,8 +109,6 @@ cdef enum:
 cdef object _new_tuple = tuple.__new__
 cdef Py_ssize_t EMPTY_TEXT_SIZE = "".__sizeof__()
 cdef Py_ssize_t EMPTY_BYTES_SIZE = b"".__sizeof__()
-cdef dict COMMON_NAMES = _COMMON_NAMES
-cdef dict COMMON_FIELDS = _COMMON_FIELDS
 
 
 # ------------------------------------------------------------------------------------------------------------ masking

@@ -19,16 +19,26 @@ cdef object _fill_tables():
 
 _fill_tables()
 
-cdef bytes HOST = COMMON_NAMES[b"host"], UPGRADE = COMMON_NAMES[b"upgrade"], CONNECTION = COMMON_NAMES[b"connection"]
-cdef bytes KEY = COMMON_NAMES[b"sec-websocket-key"], VERSION = COMMON_NAMES[b"sec-websocket-version"]
-cdef bytes PROTOCOL = COMMON_NAMES[b"sec-websocket-protocol"], EXTENSIONS = COMMON_NAMES[b"sec-websocket-extensions"]
+cdef struct FieldLine:
+    const uint8_t* name
+    Py_ssize_t name_size
+    const uint8_t* value  # without the white space around it
+    Py_ssize_t value_size
 
 
-cdef inline bint _is_all(const uint8_t* table, bytes value, Py_ssize_t size) noexcept:
-    cdef const uint8_t* at = <const uint8_t*> PyBytes_AS_STRING(value)
+cdef inline bint _is_all(const uint8_t* table, const uint8_t* at, Py_ssize_t size) noexcept:
     cdef Py_ssize_t i
     for i in range(size):
         if not table[at[i]]:
+            return False
+    return True
+
+
+cdef inline bint _is_lowered(const uint8_t* at, Py_ssize_t size, const char* expected) noexcept:
+    # Whether `size` bytes are those of `expected`, whatever the case of their letters.
+    cdef Py_ssize_t i
+    for i in range(size):
+        if _LOWER[at[i]] != <uint8_t> expected[i]:
             return False
     return True
 
@@ -40,116 +50,166 @@ cdef inline bint _is_white(uint8_t byte) noexcept:
 def read_fields(bytes head not None, Py_ssize_t start):
     if not 0 <= start <= PyBytes_GET_SIZE(head):
         return None
-    fields = _read_fields(head, start)
-    return None if fields is None else tuple(fields)
+    cdef const uint8_t* at = <const uint8_t*> PyBytes_AS_STRING(head) + start
+    cdef const uint8_t* end = <const uint8_t*> PyBytes_AS_STRING(head) + PyBytes_GET_SIZE(head)
+    cdef FieldLine line
+    cdef list fields = []
+    cdef bytes name
+    cdef uint8_t* to
+    cdef Py_ssize_t i
+    while not _is_empty_line(at, end):
+        at = _next_field(at, end, &line)
+        if at is NULL:
+            return None
+        name = PyBytes_FromStringAndSize(NULL, line.name_size)
+        to = <uint8_t*> PyBytes_AS_STRING(name)
+        for i in range(line.name_size):
+            to[i] = _LOWER[line.name[i]]
+        fields.append((name, PyBytes_FromStringAndSize(<const char*> line.value, line.value_size)))
+    return tuple(fields) if end - at == 2 else None
+
+
+# What a request must not have twice, if at all; what it has, by these numbers.
+cdef enum:
+    _NONE = -1
+    _HOST
+    _UPGRADE
+    _CONNECTION
+    _KEY
+    _VERSION
+    _PROTOCOL
+    _EXTENSIONS
+    _KINDS
+    _BODY
+
+
+cdef int _kind_of(const FieldLine* line) noexcept:
+    cdef const uint8_t* name = line.name
+    cdef Py_ssize_t size = line.name_size
+    if size == 4:
+        return _HOST if _is_lowered(name, size, b"host") else _NONE
+    if size == 7:
+        return _UPGRADE if _is_lowered(name, size, b"upgrade") else _NONE
+    if size == 10:
+        return _CONNECTION if _is_lowered(name, size, b"connection") else _NONE
+    if size == 14:
+        return _BODY if _is_lowered(name, size, b"content-length") else _NONE
+    if size == 17:
+        if _is_lowered(name, size, b"sec-websocket-key"):
+            return _KEY
+        return _BODY if _is_lowered(name, size, b"transfer-encoding") else _NONE
+    if size == 21:
+        return _VERSION if _is_lowered(name, size, b"sec-websocket-version") else _NONE
+    if size == 22:
+        return _PROTOCOL if _is_lowered(name, size, b"sec-websocket-protocol") else _NONE
+    if size == 24:
+        return _EXTENSIONS if _is_lowered(name, size, b"sec-websocket-extensions") else _NONE
+    return _NONE
 
 
 def read_request(bytes head not None, Py_ssize_t max_fields):
     cdef const uint8_t* start = <const uint8_t*> PyBytes_AS_STRING(head)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(head), at = 5
-    if size < at or memcmp(start, b"GET /", at) != 0:
+    cdef const uint8_t* end = start + PyBytes_GET_SIZE(head)
+    cdef const uint8_t* at = start + 5
+    if end - start < 5 or memcmp(start, b"GET /", 5) != 0:
         return None
-    while at < size and 0x21 <= start[at] <= 0x7E:
+    while at < end and 0x21 <= at[0] <= 0x7E:
         at += 1
-    cdef Py_ssize_t end_of_path = at
-    if size - at < 11 or memcmp(start + at, b" HTTP/1.1\r\n", 11) != 0:
+    cdef const uint8_t* end_of_path = at
+    if end - at < 11 or memcmp(at, b" HTTP/1.1\r\n", 11) != 0:
         return None
-    cdef list fields = _read_fields(head, at + 11)
-    if fields is None or PyList_GET_SIZE(fields) > max_fields:
-        return None
-    cdef list shown = []
-    cdef bytes name, value
-    cdef bytes host = None, upgrade = None, connection = None, key = None, version = None, protocols = None, extensions = None
-    for field in fields:
-        name = <bytes> (<tuple> field)[0]
-        value = <bytes> (<tuple> field)[1]
-        # Common names are one object each. None of these may come twice.
-        if name is HOST:
-            if host is not None:
-                return None
-            host = value
-            continue
-        if name is PROTOCOL:
-            if protocols is not None:
-                return None
-            protocols = value
-            continue
-        if name is EXTENSIONS:
-            if extensions is not None:
-                return None
-            extensions = value
-            continue
-        if name is UPGRADE:
-            if upgrade is not None:
-                return None
-            upgrade = value
-        elif name is CONNECTION:
-            if connection is not None:
-                return None
-            connection = value
-        elif name is KEY:
-            if key is not None:
-                return None
-            key = value
-        elif name is VERSION:
-            if version is not None:
-                return None
-            version = value
-        elif name == b"content-length" or name == b"transfer-encoding":
+    at += 11
+    cdef FieldLine[_KINDS] found
+    cdef FieldLine line
+    cdef Py_ssize_t count = 0
+    cdef int kind
+    memset(found, 0, sizeof(found))
+    while not _is_empty_line(at, end):
+        at = _next_field(at, end, &line)
+        count += 1
+        if at is NULL or count > max_fields:
             return None
-        shown.append(field)
-    if host is None or key is None or not _is_all(_OF_HOST, host, PyBytes_GET_SIZE(host)):
-        return None
-    if PyBytes_GET_SIZE(key) != 24 or not _is_all(_OF_BASE64, key, 22) or not key.endswith(b"=="):
-        return None
-    if version != b"13" or upgrade is None or upgrade.lower() != b"websocket" or connection is None:
-        return None
-    connection = connection.lower()
-    if connection != b"upgrade" and b"upgrade" not in [option.strip(b" \t") for option in connection.split(b",")]:
-        return None
-    return head[4:end_of_path], tuple(shown), key, protocols, extensions
-
-
-cdef list _read_fields(bytes head, Py_ssize_t start):
-    cdef const uint8_t* at = <const uint8_t*> PyBytes_AS_STRING(head) + start
-    cdef const uint8_t* end = <const uint8_t*> PyBytes_AS_STRING(head) + PyBytes_GET_SIZE(head)
-    cdef list fields = []
-    while True:
-        if end - at >= 2 and at[0] == c"\r" and at[1] == c"\n":
-            return fields if end - at == 2 else None
-        at = _read_field(at, end, fields)
-        if at is NULL:
+        kind = _kind_of(&line)
+        if kind == _BODY or (kind != _NONE and found[kind].name is not NULL):
             return None
+        if kind != _NONE:
+            found[kind] = line
+    if end - at != 2 or not _asks_for_websocket(found):
+        return None
+    return (
+        PyBytes_FromStringAndSize(<const char*> start + 4, end_of_path - start - 4),
+        _value_of(&found[_KEY]),
+        _value_of(&found[_PROTOCOL]),
+        _value_of(&found[_EXTENSIONS]),
+    )
 
 
-cdef const uint8_t* _read_field(const uint8_t* at, const uint8_t* end, list fields) except? NULL:
+cdef bint _asks_for_websocket(const FieldLine* found) noexcept:
+    cdef const FieldLine* host = &found[_HOST]
+    cdef const FieldLine* upgrade = &found[_UPGRADE]
+    cdef const FieldLine* key = &found[_KEY]
+    cdef const FieldLine* version = &found[_VERSION]
+    if host.name is NULL or not _is_all(_OF_HOST, host.value, host.value_size):
+        return False
+    if key.value_size != 24 or not _is_all(_OF_BASE64, key.value, 22) or memcmp(key.value + 22, b"==", 2) != 0:
+        return False
+    if version.value_size != 2 or memcmp(version.value, b"13", 2) != 0:
+        return False
+    if upgrade.value_size != 9 or not _is_lowered(upgrade.value, 9, b"websocket"):
+        return False
+    return _has_option(&found[_CONNECTION], b"upgrade", 7)
+
+
+cdef bint _has_option(const FieldLine* line, const char* option, Py_ssize_t size) noexcept:
+    # RFC 9110 §7.6.1: a list, without regard to case.
+    cdef const uint8_t* at = line.value
+    cdef const uint8_t* end = line.value + line.value_size
+    cdef const uint8_t* comma
+    cdef const uint8_t* end_of_option
+    while at < end:
+        comma = at
+        while comma < end and comma[0] != c",":
+            comma += 1
+        end_of_option = comma
+        while at < end_of_option and _is_white(at[0]):
+            at += 1
+        while at < end_of_option and _is_white((end_of_option - 1)[0]):
+            end_of_option -= 1
+        if end_of_option - at == size and _is_lowered(at, size, option):
+            return True
+        at = comma + 1
+    return False
+
+
+cdef bytes _value_of(const FieldLine* line):
+    if line.name is NULL:
+        return None
+    return PyBytes_FromStringAndSize(<const char*> line.value, line.value_size)
+
+
+cdef inline bint _is_empty_line(const uint8_t* at, const uint8_t* end) noexcept:
+    return end - at >= 2 and at[0] == c"\r" and at[1] == c"\n"
+
+
+cdef const uint8_t* _next_field(const uint8_t* at, const uint8_t* end, FieldLine* line) noexcept:
     # Where the line after this one begins; NULL if it is no plain field line.
-    cdef const uint8_t* name = at
-    cdef const uint8_t* value
     cdef const uint8_t* value_end
+    line.name = at
     while at < end and _LOWER[at[0]]:
         at += 1
-    if at == name or at == end or at[0] != c":":
+    line.name_size = at - line.name
+    if not line.name_size or at == end or at[0] != c":":
         return NULL
-    cdef bytes lowered = PyBytes_FromStringAndSize(NULL, at - name)
-    cdef uint8_t* to = <uint8_t*> PyBytes_AS_STRING(lowered)
-    cdef Py_ssize_t i
-    for i in range(at - name):
-        to[i] = _LOWER[name[i]]
     at += 1
-    value = at
+    line.value = at
     while at < end and (at[0] >= 0x20 and at[0] != 0x7F or at[0] == c"\t"):
         at += 1
     if end - at < 2 or at[0] != c"\r" or at[1] != c"\n":
         return NULL
     value_end = at
-    while value < value_end and _is_white(value[0]):
-        value += 1
-    while value < value_end and _is_white((value_end - 1)[0]):
+    while line.value < value_end and _is_white(line.value[0]):
+        line.value += 1
+    while line.value < value_end and _is_white((value_end - 1)[0]):
         value_end -= 1
-    field = (
-        COMMON_NAMES.get(lowered, lowered),
-        PyBytes_FromStringAndSize(<const char*> value, value_end - value),
-    )
-    fields.append(COMMON_FIELDS.get(field, field))
+    line.value_size = value_end - line.value
     return at + 2

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 
-__all__ = ["COMMON_FIELDS", "COMMON_NAMES", "read_fields", "read_request"]
+__all__ = ["read_fields", "read_request"]
 
 Field = tuple[bytes, bytes]
 
@@ -24,29 +23,6 @@ _ONCE = frozenset(
         *(b"sec-websocket-protocol", b"sec-websocket-extensions"),
     }
 )
-_HIDDEN = frozenset({b"host", b"sec-websocket-protocol", b"sec-websocket-extensions"})
-
-# A connection keeps the fields of its request. What nearly all requests have in common is kept once for all of them:
-# names, and whole fields.
-COMMON_NAMES: Final[dict[bytes, bytes]] = {
-    name: name
-    for name in (
-        *(b"host", b"upgrade", b"connection", b"origin", b"user-agent", b"cookie", b"authorization"),
-        *(b"accept", b"accept-encoding", b"accept-language", b"cache-control", b"pragma"),
-        *(b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-accept"),
-        *(b"sec-websocket-protocol", b"sec-websocket-extensions"),
-        *(b"sec-fetch-dest", b"sec-fetch-mode", b"sec-fetch-site"),
-        *(b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"),
-    )
-}
-COMMON_FIELDS: Final[dict[Field, Field]] = {
-    (COMMON_NAMES[name], value): (COMMON_NAMES[name], value)
-    for name, value in (
-        *((b"upgrade", b"websocket"), (b"connection", b"Upgrade"), (b"connection", b"keep-alive, Upgrade")),
-        *((b"sec-websocket-version", b"13"), (b"cache-control", b"no-cache"), (b"pragma", b"no-cache")),
-        *((b"accept-encoding", b"gzip, deflate"), (b"accept-encoding", b"gzip, deflate, br, zstd")),
-    )
-}
 
 
 def read_fields(head: bytes, start: int) -> tuple[Field, ...] | None:
@@ -58,22 +34,19 @@ def read_fields(head: bytes, start: int) -> tuple[Field, ...] | None:
     """
     fields = []
     while (line := _FIELD_LINE.match(head, start)) is not None:
-        name, value = line[1].lower(), line[2].strip(b" \t")
-        field = (COMMON_NAMES.get(name, name), value)
-        fields.append(COMMON_FIELDS.get(field, field))
+        fields.append((line[1].lower(), line[2].strip(b" \t")))
         start = line.end()
     return tuple(fields) if head[start:] == b"\r\n" else None
 
 
-def read_request(
-    head: bytes, max_fields: int
-) -> tuple[bytes, tuple[Field, ...], bytes, bytes | None, bytes | None] | None:
-    """Take the head of a right opening request apart, if it is a usual one (RFC 6455 §4.2.1).
+def read_request(head: bytes, max_fields: int) -> tuple[bytes, bytes, bytes | None, bytes | None] | None:
+    """Look whether a head is that of a right opening request, and a usual one (RFC 6455 §4.2.1).
 
     Returns:
-        The path, the fields but for Host and the next two, the key, and what is proposed as Sec-WebSocket-Protocol and offered as
-        Sec-WebSocket-Extensions, or None for neither. None in place of all that if there is anything to find fault with, one of
-        these that comes twice, a body, or more than `max_fields`: somebody who knows all the rules has to look at it.
+        The path, the key, and what is proposed as Sec-WebSocket-Protocol and offered as Sec-WebSocket-Extensions, or None for
+        neither; `read_fields` will take the head apart. None in place of all that if there is anything to find fault with, one
+        of these fields or of those that make it a request for a WebSocket twice, a body, or more than `max_fields`: somebody
+        who knows all the rules has to look at it.
     """
     line = _REQUEST_LINE.match(head)
     fields = None if line is None else read_fields(head, line.end())
@@ -90,8 +63,7 @@ def read_request(
     options = [option.strip(b" \t") for option in values.get(b"connection", b"").lower().split(b",")]
     if values.get(b"upgrade", b"").lower() != b"websocket" or b"upgrade" not in options:
         return None
-    shown = tuple([field for field in fields if field[0] not in _HIDDEN])
-    return line[1], shown, key, values.get(b"sec-websocket-protocol"), values.get(b"sec-websocket-extensions")
+    return line[1], key, values.get(b"sec-websocket-protocol"), values.get(b"sec-websocket-extensions")
 
 
 def _are_once(names: list[bytes]) -> bool:

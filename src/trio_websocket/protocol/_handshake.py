@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
-from trio_websocket._kernel import read_request
+from trio_websocket._kernel import read_fields, read_request
 from trio_websocket.protocol._deflate import PerMessageDeflate
 from trio_websocket.protocol._deflate_negotiation import check_answer, make_offers
 from trio_websocket.protocol._events import Headers
@@ -30,6 +30,7 @@ from trio_websocket.protocol._headers import (
 )
 
 __all__ = [
+    "OpeningAnswer",
     "OpeningRequest",
     "accept_value",
     "check_request",
@@ -78,9 +79,6 @@ _ONCE = {
     b"sec-websocket-version": "Sec-WebSocket-Version",
 }
 _NOT_IN_EVENT = frozenset({b"host", b"sec-websocket-extensions", b"sec-websocket-protocol"})
-# What each 101 response begins with.
-_SWITCHED = ((b"Upgrade", b"websocket"), (b"Connection", b"Upgrade"))
-
 _ERROR_HEADERS = {
     # RFC 9110 §15.5.6: the origin server MUST generate an Allow header field in a 405 response.
     405: [(b"Allow", b"GET")],
@@ -93,15 +91,32 @@ _ERROR_HEADERS = {
 class OpeningRequest(NamedTuple):
     """What a right request says (RFC 6455 §4.2.1).
 
-    `headers` leaves out Host, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol; `extensions` are the
-    client's offers.
+    `extensions` are the client's offers. `head` is what came, or its fields where the kernel could not take them apart.
     """
 
     path: str
-    headers: Headers
     key: bytes
     subprotocols: tuple[str, ...]
     extensions: tuple[Extension, ...]
+    head: bytes | Headers
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields but for Host, Sec-WebSocket-Extensions and Sec-WebSocket-Protocol.
+
+        Few ask for them, and taken apart they would be most of what a connection keeps; so they are taken apart anew each time.
+        """
+        head = self.head
+        fields = read_fields(head, head.index(b"\n") + 1) if isinstance(head, bytes) else head
+        assert fields is not None
+        return tuple([field for field in fields if field[0] not in _NOT_IN_EVENT])
+
+
+class OpeningAnswer(NamedTuple):
+    """What a right response says: the header fields that are not the handshake's own, and to what request."""
+
+    path: str
+    headers: Headers
 
 
 def make_key(random_bytes: Callable[[int], bytes]) -> bytes:
@@ -165,7 +180,7 @@ def response_headers(
     extra_headers: HeaderInput = (),
     extension: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
-    """Make the header fields of a server's 101 response (RFC 6455 §4.2.2, item 5).
+    """Make the header fields of a server's 101 response, behind Upgrade and Connection (RFC 6455 §4.2.2, item 5).
 
     Args:
         key: The client's key.
@@ -177,7 +192,7 @@ def response_headers(
         TypeError: An argument is of another type.
         ValueError: A header is malformed or is one that the handshake sets itself.
     """
-    headers = [*_SWITCHED, (b"Sec-WebSocket-Accept", accept_value(key))]
+    headers = [(b"Sec-WebSocket-Accept", accept_value(key))]
     if subprotocol is not None:
         headers.append((b"Sec-WebSocket-Protocol", subprotocol.encode("ascii")))
     if extension is not None:
@@ -197,13 +212,13 @@ def usual_request(head: bytes, max_fields: int) -> OpeningRequest | None:
     usual = read_request(head, max_fields)
     if usual is None:
         return None
-    path, headers, key, subprotocols, extensions = usual
+    path, key, subprotocols, extensions = usual
     return OpeningRequest(
         path.decode("ascii"),
-        headers,
         key,
         _proposed_subprotocols(subprotocols),
         _offered_extensions(extensions),
+        head,
     )
 
 
@@ -238,8 +253,7 @@ def check_request(method: bytes, target: bytes, http_version: bytes, headers: He
     key = _check_key(values)
     subprotocols = _proposed_subprotocols(values.get(b"sec-websocket-protocol"))
     extensions = _offered_extensions(values.get(b"sec-websocket-extensions"))
-    shown_headers = tuple([field for field in headers if field[0] not in _NOT_IN_EVENT])
-    return OpeningRequest(path, shown_headers, key, subprotocols, extensions)
+    return OpeningRequest(path, key, subprotocols, extensions, headers)
 
 
 def _bad_request(message: str, status_code: int = 400) -> RemoteProtocolError:

@@ -13,10 +13,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from trio_websocket._exceptions import RemoteProtocolError
-from trio_websocket.protocol._deflate import Compression, offers_of
+from trio_websocket.protocol._deflate import Compression, PerMessageDeflate, offers_of
 from trio_websocket.protocol._deflate_negotiation import answer_offers
 from trio_websocket.protocol._events import (
     NEED_DATA,
@@ -39,12 +38,14 @@ from trio_websocket.protocol._handshake import (
 from trio_websocket.protocol._headers import Extension, HeaderInput, check_subprotocols, shown
 from trio_websocket.protocol._http1_messages import (
     MAX_HEADERS,
+    SWITCHED,
     ResponseParser,
     final_response,
     get_request,
     parse_request,
     switching_response,
 )
+from trio_websocket.protocol._http1_peers import CLIENT, SERVER, Peer
 from trio_websocket.protocol._url import encode_resource
 
 __all__ = ["ClientHandshake", "ServerHandshake"]
@@ -52,39 +53,6 @@ __all__ = ["ClientHandshake", "ServerHandshake"]
 _HEAD_END = re.compile(rb"\n\r?\n")
 # RFC 8446 §5.1: content types 21 (alert) and 22 (handshake) begin a TLS record; neither can begin HTTP.
 _TLS_RECORDS = (b"\x15", b"\x16")
-
-
-class _Peer(NamedTuple):
-    """What is expected of a peer."""
-
-    name: str
-    message: str
-    # The beginning of its first line, matched against at most 7 bytes, and the whole line.
-    start: re.Pattern[bytes]
-    first_line: re.Pattern[bytes]
-    tls_hint: str
-    # How much it may send ahead of `next_event`; one `receive_data` may go over it, being in memory already.
-    max_unread: int
-
-
-_CLIENT = _Peer(
-    "client",
-    "request",
-    re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z].*", re.DOTALL),
-    re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e]+ HTTP/[0-9]\.[0-9]\r?\n"),
-    "this port serves ws:, not wss:",
-    # RFC 6455 §4.1: it MUST wait for the response before it sends any further data. Some do not.
-    65536,
-)
-_SERVER = _Peer(
-    "server",
-    "response",
-    re.compile(rb"H|HT|HTT|HTTP|HTTP/|HTTP/1|HTTP/1\."),
-    re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: [^\n]*)?\r?\n"),
-    "that port may serve wss:, not ws:",
-    # It may send as soon as it has answered, so what counts here is only how late the answer is looked at.
-    2**20,
-)
 
 
 class _Handshake:
@@ -95,7 +63,7 @@ class _Handshake:
         *("_header_size_left", "_max_unread", "_eof_received", "_is_discarding", "_outgoing"),
     )
 
-    def __init__(self, peer: _Peer, max_header_size: int) -> None:
+    def __init__(self, peer: Peer, max_header_size: int) -> None:
         self._peer = peer
         self._error: RemoteProtocolError | None = None
         # Reading. Invariant: no head ends within the first `_searched` bytes of `_buffer`.
@@ -139,7 +107,7 @@ class _Handshake:
     def _broken(self, what: str, status_code: int = 400) -> RemoteProtocolError:
         """Make the error for what the peer did; only a client's gets a status."""
         return RemoteProtocolError(
-            f"the {self._peer.name} {what}", status_code=status_code if self._peer is _CLIENT else None
+            f"the {self._peer.name} {what}", status_code=status_code if self._peer is CLIENT else None
         )
 
     def _fail(self, error: RemoteProtocolError) -> None:
@@ -240,7 +208,7 @@ class ClientHandshake(_Handshake):
         max_header_size: int = 16384,
         max_body_size: int = 65536,
     ) -> None:
-        super().__init__(_SERVER, max_header_size)
+        super().__init__(SERVER, max_header_size)
         self._key = make_key(random_bytes)
         self._subprotocols = check_subprotocols(subprotocols)
         self._offers = offers_of(compression)
@@ -316,7 +284,7 @@ class ServerHandshake(_Handshake):
     __slots__ = ("_answer", "_compression", "_is_head", "_request")
 
     def __init__(self, *, compression: Compression = None, max_header_size: int = 16384) -> None:
-        super().__init__(_CLIENT, max_header_size)
+        super().__init__(CLIENT, max_header_size)
         self._compression = offers_of(compression)
         self._request: OpeningRequest | None = None
         # "accepted" or "rejected".
@@ -347,15 +315,23 @@ class ServerHandshake(_Handshake):
             RemoteProtocolError: The request is not right, goes over a limit, or the client ended the
                 connection; what it gets, if anything, is in `data_to_send()`. Later calls raise the same.
         """
+        request = self.next_request()
+        if request is None:
+            return NEED_DATA
+        return RequestReceived(request.path, request.headers, request.subprotocols)
+
+    def next_request(self) -> OpeningRequest | None:
+        """As `next_event`, without an event of it: its headers need not be taken apart."""
         if self._error is not None:
             raise self._error
         if self._request is not None:
-            return NEED_DATA
+            return None
         try:
-            return self._read_request()
+            self._request = self._read_request()
         except RemoteProtocolError as exc:
             self._fail(exc)
             raise
+        return self._request
 
     def accept(
         self, *, subprotocol: str | None = None, extra_headers: HeaderInput = ()
@@ -375,6 +351,14 @@ class ServerHandshake(_Handshake):
             RuntimeError: There is no request yet, or it has been answered.
             RemoteProtocolError: The client broke a rule, or left, meanwhile.
         """
+        headers, compression = self.accept_request(subprotocol, extra_headers)
+        lowered = [(name.lower(), value) for name, value in headers]
+        return HandshakeCompleted(subprotocol, (*SWITCHED, *lowered), compression)
+
+    def accept_request(
+        self, subprotocol: str | None, extra_headers: HeaderInput
+    ) -> tuple[list[tuple[bytes, bytes]], PerMessageDeflate | None]:
+        """As `accept`, without an event of it: gives the header fields behind those of `SWITCHED`, and the compression."""
         request = self._unanswered_request()
         # RFC 6455 §4.2.2, item 5.5: the subprotocol is one of the client's.
         if subprotocol is not None and subprotocol not in request.subprotocols:
@@ -386,8 +370,7 @@ class ServerHandshake(_Handshake):
         headers = response_headers(request.key, subprotocol, extra_headers, extension)
         self._outgoing += switching_response(headers)
         self._answer = "accepted"
-        lowered = tuple([(name.lower(), value) for name, value in headers])
-        return HandshakeCompleted(subprotocol, lowered, compression)
+        return headers, compression
 
     def reject(self, status_code: int, *, extra_headers: HeaderInput = (), body: bytes | None = None) -> None:
         """Reject the request: the response is in `data_to_send()` then; the caller sends it and closes.
@@ -409,7 +392,7 @@ class ServerHandshake(_Handshake):
         self._answer = "rejected"
         self._discard()
 
-    def _read_request(self) -> NeedData | RequestReceived:
+    def _read_request(self) -> OpeningRequest | None:
         request = None
         if not self._searched and len(self._buffer) <= self._max_header_size:
             # As a rule, it has come in one piece, with nothing behind it.
@@ -422,11 +405,10 @@ class ServerHandshake(_Handshake):
         elif self._eof_received:
             raise self._ended()
         else:
-            return NEED_DATA
+            return None
         if self._eof_received:
             raise self._left_early()
-        self._request = request
-        return RequestReceived(request.path, request.headers, request.subprotocols)
+        return request
 
     def _left_early(self) -> RemoteProtocolError:
         return self._broken("ended the connection before its request was answered")

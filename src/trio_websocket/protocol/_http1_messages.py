@@ -25,6 +25,7 @@ from trio_websocket.protocol._headers import HeaderInput, build_headers, shown
 
 __all__ = [
     "MAX_HEADERS",
+    "SWITCHED",
     "ResponseParser",
     "final_response",
     "get_request",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 MAX_HEADERS = 128
+# What each 101 response of ours begins with (RFC 6455 §4.2.2, item 5), with lower-case names.
+SWITCHED = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 # RFC 9112 §4, without what is obsolete.
 _SWITCHING_LINE = re.compile(rb"HTTP/1\.1 101(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
@@ -49,8 +53,8 @@ def get_request(resource: str, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def switching_response(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """Make a 101 response out of checked header fields."""
-    return _serialize(b"HTTP/1.1 101 Switching Protocols\r\n", headers)
+    """Make a 101 response out of checked header fields, behind those of `SWITCHED`."""
+    return _serialize(_SWITCHING, headers)
 
 
 def _serialize(first_line: bytes, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
