@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from trio_websocket._connection import _inbox
 from trio_websocket._connection._inbox import Inbox
 
 
@@ -89,6 +90,49 @@ async def test_failing_gives_each_receiver_an_error_of_its_own() -> None:
     # Nobody is left to be served twice.
     inbox.put("x")
     assert len(inbox.messages) == 1
+
+
+async def wait_and_fail(inboxes: list[Inbox]) -> None:
+    """Have somebody wait in each, and end it."""
+
+    async def receive(inbox: Inbox) -> None:
+        with pytest.raises(KeyError):
+            await inbox.wait()
+
+    async with trio.open_nursery() as nursery:
+        for inbox in inboxes:
+            nursery.start_soon(receive, inbox)
+        await trio.testing.wait_all_tasks_blocked()
+        for inbox in inboxes:
+            inbox.fail_receivers(KeyError)
+
+
+async def test_an_inbox_waits_as_one_before_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_inbox, "_spare", [])
+    await wait_and_fail([make_inbox()])
+    [sleep] = _inbox._spare
+    inbox = make_inbox()
+    with trio.move_on_after(0):
+        await inbox.wait()
+    assert inbox._sleep is sleep
+    assert inbox.receivers == []
+    await wait_and_fail([inbox])
+    assert _inbox._spare == [sleep]
+
+
+async def test_of_many_that_end_few_are_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_inbox, "_spare", [])
+    monkeypatch.setattr(_inbox, "_SPARES", 2)
+    inboxes = [make_inbox() for _ in range(3)]
+    for inbox in inboxes:
+        with trio.move_on_after(0):
+            await inbox.wait()
+    sleeps = [inbox._sleep for inbox in inboxes]
+    await wait_and_fail(inboxes)
+    assert _inbox._spare == sleeps[:2]
+    # What it yields knows the third, which must not know it in turn.
+    assert sleeps[2] is not None
+    assert sleeps[2].trap is None
 
 
 # ---------------------------------------------------------------------------------------------------------- claiming

@@ -13,6 +13,7 @@ import trio.testing
 from fakes import Owner
 
 from trio_websocket._transports import SocketTransport, _accept, accept_sockets, is_plain_listener
+from trio_websocket._transports._hub import hub_of_this_run
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup
@@ -93,6 +94,23 @@ async def test_all_that_wait_are_accepted() -> None:
             await stream.aclose()
         # The listener is its owner's still.
         assert listener.socket.fileno() != -1
+
+
+async def test_the_hub_stays_as_long_as_somebody_listens() -> None:
+    accepted = Accepted()
+    async with await listen() as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
+        await trio.testing.wait_all_tasks_blocked()
+        hub = hub_of_this_run()
+        for count in (1, 2):
+            async with await trio.open_tcp_stream(*name_of(listener)):
+                await accepted.wait(count)
+                accepted.close()
+            await trio.testing.wait_all_tasks_blocked()
+            assert hub_of_this_run() is hub
+        nursery.cancel_scope.cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    assert hub_of_this_run() is not hub
 
 
 async def test_connection_that_has_gone_is_passed_over(

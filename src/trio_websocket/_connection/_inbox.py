@@ -30,6 +30,38 @@ def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
     return trap
 
 
+class _Sleep:
+    """How one receiver at a time waits in an inbox: what it yields to Trio's scheduler, and who it is.
+
+    To make one costs as much as to wait, so inboxes hand them on.
+    """
+
+    __slots__ = ("receivers", "task", "trap")
+
+    def __init__(self) -> None:
+        self.receivers: list[trio.lowlevel.Task | None] = []
+        self.task: trio.lowlevel.Task | None = None
+        self.trap: object = _make_trap(self._abort)
+
+    def _abort(self, _: Callable[[], object]) -> trio.lowlevel.Abort:
+        self.receivers.remove(self.task)
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def hand_on(self) -> None:
+        """Nobody waits any more."""
+        self.task = None
+        if len(_spare) < _SPARES:
+            _spare.append(self)
+        else:
+            # Together with what it yields, it would be the garbage collector's.
+            self.trap = None
+
+
+# Of inboxes that have ended, for those that begin.
+_SPARES = 100
+_spare: list[_Sleep] = []
+
+
 class Inbox:
     """A queue of messages, bounded in their number and in the memory that they take.
 
@@ -49,8 +81,7 @@ class Inbox:
 
     __slots__ = (
         "_claimed",
-        "_trap",
-        "_trapped",
+        "_sleep",
         "messages",
         "part_receivers",
         "parts",
@@ -64,8 +95,7 @@ class Inbox:
         self.receivers: list[trio.lowlevel.Task | None] = []
         self.part_receivers: tuple[trio.lowlevel.Task, ...] = ()
         self.parts: PartQueue | None = None
-        self._trap: object = None
-        self._trapped: trio.lowlevel.Task | None = None  # the receiver that waits with `_trap`
+        self._sleep: _Sleep | None = None
 
     def put(self, message: str | bytes) -> None:
         """Hand `message` to the receiver that has waited longest, or keep it."""
@@ -119,10 +149,9 @@ class Inbox:
             self.receivers.insert(0 if is_first else len(self.receivers), task)
         else:
             # Whoever waits alone, as nearly all do, need not make anew what Trio is told.
-            trap = self._trap
-            if trap is None:
-                trap = self._trap = _make_trap(self._withdraw_trapped)
-            self._trapped = task
+            sleep = self._sleep or self._begin_sleep()
+            sleep.task = task
+            trap = sleep.trap
             self.receivers.append(task)
         delivered = yield trap
         if type(delivered) not in _RECEIVED:
@@ -168,9 +197,14 @@ class Inbox:
         self.receivers.remove(task)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _withdraw_trapped(self, raise_cancel: Callable[[], object]) -> trio.lowlevel.Abort:
-        assert self._trapped is not None
-        return self._withdraw(self._trapped, raise_cancel)
+    def _begin_sleep(self) -> _Sleep:
+        try:
+            sleep = _spare.pop()
+        except IndexError:
+            sleep = _Sleep()
+        self._sleep = sleep
+        sleep.receivers = self.receivers
+        return sleep
 
     @property
     def is_claimed(self) -> bool:
@@ -207,5 +241,6 @@ class Inbox:
         self.receivers.clear()
         if self.parts is not None:
             self.parts.wake()
-        # Nobody waits any more, and the trap knows us: together they would be the garbage collector's.
-        self._trap = self._trapped = None
+        if self._sleep is not None:
+            self._sleep.hand_on()
+            self._sleep = None

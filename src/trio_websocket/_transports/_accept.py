@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import trio
 
+from trio_websocket._transports._hub import hub_of_this_run
 from trio_websocket._transports._poller import is_pollable
 from trio_websocket._transports._socket import SocketTransport
 
@@ -52,9 +53,11 @@ async def accept_sockets(
 ) -> NoReturn:
     """Call `serve` with a transport for each connection that comes, until cancelled, or the listener is closed.
 
+    The hub of the run stays as long.
+
     Raises:
         trio.ClosedResourceError: Somebody has closed the listener.
-        OSError: It is no more. What can't be accepted is no reason to stop: it is logged.
+        OSError: It is no more, or the machine can't have a hub. What can't be accepted is no reason to stop: it is logged.
     """
     fd = listener.socket.fileno()
     # Trio's own accepts one connection a turn.
@@ -63,22 +66,23 @@ async def accept_sockets(
     sock.setblocking(False)
     is_ip = sock.family in {socket.AF_INET, socket.AF_INET6}
     try:
-        while True:
-            _check_open(listener, fd)
-            await trio.lowlevel.wait_readable(fd)
-            _check_open(listener, fd)
-            try:
-                for _ in range(_AT_ONCE):
-                    serve(_accept(sock, is_ip, receive_size))
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                if error.errno in _OVER:
-                    raise
-                if error.errno in _EXHAUSTED:
-                    logger.exception("cannot accept connections: trying again in %s seconds", _REST)
-                    await trio.sleep(_REST)
-                # Else the connection has gone before it was accepted.
+        with hub_of_this_run().kept():
+            while True:
+                _check_open(listener, fd)
+                await trio.lowlevel.wait_readable(fd)
+                _check_open(listener, fd)
+                try:
+                    for _ in range(_AT_ONCE):
+                        serve(_accept(sock, is_ip, receive_size))
+                except BlockingIOError:
+                    pass
+                except OSError as error:
+                    if error.errno in _OVER:
+                        raise
+                    if error.errno in _EXHAUSTED:
+                        logger.exception("cannot accept connections: trying again in %s seconds", _REST)
+                        await trio.sleep(_REST)
+                    # Else the connection has gone before it was accepted.
     finally:
         sock.detach()
 

@@ -13,8 +13,8 @@ Theory of operation
     sent by one call before the run looks again: to send it one by one would wake a peer that runs out of work and sleeps before
     it gets to the next.
 
-    The hub begins with the first socket of a run and ends with the last. What goes wrong with one socket ends that socket;
-    the hub never sees it.
+    The hub begins with the first socket of a run and ends with the last, or with the last that listens for more. What goes
+    wrong with one socket ends that socket; the hub never sees it.
 
     With one or two busy sockets the hub's own task costs more than it saves, so it keeps an eye on how many it serves at
     once: while they are few, a task that waits for a message may take its socket out of the poller and wait for it in
@@ -27,6 +27,7 @@ Theory of operation
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Protocol
 
 import trio
@@ -141,6 +142,7 @@ class Hub:
         self.pace.is_quiet = True
         self._poller: Poller = make_poller()
         self._sockets: dict[int, HubSocket] = {}
+        self._keepers = 0
         self._is_serving = False
         self._is_ending = False
         self._looks_left = 0
@@ -157,6 +159,16 @@ class Hub:
         self._quiet_polls = _QUIET_POLLS
         trio.lowlevel.spawn_system_task(self._poll, name="trio_websocket poll")
         trio.lowlevel.spawn_system_task(self._turn, name="trio_websocket turn")
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Stay meanwhile, with sockets or without: to begin costs as much as many messages."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
+            self._wake_turner()
 
     def add(self, sock: HubSocket) -> None:
         """Serve `sock` from now on.
@@ -344,7 +356,7 @@ class Hub:
             if self._put_off:
                 self._serve_put_off()
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            elif self._sockets:
+            elif self._sockets or self._keepers:
                 self._turner = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
             else:
