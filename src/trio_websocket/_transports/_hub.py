@@ -13,8 +13,8 @@ Theory of operation
     sent by one call before the run looks again: to send it one by one would wake a peer that runs out of work and sleeps before
     it gets to the next.
 
-    The hub begins with the first socket of a run and ends with the last, or with the last that listens for more. What goes
-    wrong with one socket ends that socket; the hub never sees it.
+    The hub begins with the first socket of a run and ends with the last, or when nobody listens for more. What goes wrong with
+    one socket ends that socket; the hub never sees it.
 
     With one or two busy sockets the hub's own task costs more than it saves, so it keeps an eye on how many it serves at
     once: while they are few, a task that waits for a message may take its socket out of the poller and wait for it in
@@ -33,6 +33,7 @@ from typing import Protocol
 import trio
 
 from trio_websocket._kernel import Inlet, Turns, read_ready
+from trio_websocket._transports._memory import keep_freed_memory
 from trio_websocket._transports._pace import Pace, pace_of_this_run
 from trio_websocket._transports._poller import READABLE, Poller, make_poller
 
@@ -136,6 +137,7 @@ class Hub:
     """
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self.buffer: memoryview = memoryview(bytearray(BUFFER_SIZE))
         self.turns: Turns = Turns()
         self.pace: Pace = pace_of_this_run()

@@ -17,6 +17,7 @@ import trio
 
 from trio_websocket._endpoint import Endpoint, endpoints_of_stream
 from trio_websocket._transports._base import Transport, TransportOwner
+from trio_websocket._transports._memory import keep_freed_memory
 
 __all__ = ["StreamTransport"]
 
@@ -45,6 +46,7 @@ class StreamTransport(Transport):
     is_paused = False
 
     def __init__(self, stream: trio.abc.Stream, *, receive_size: int | None = None) -> None:
+        keep_freed_memory()
         self._local, self._remote = endpoints_of_stream(stream)
         self._stream = stream
         self._owner: TransportOwner | None = None
