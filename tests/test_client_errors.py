@@ -253,6 +253,9 @@ async def test_block_may_close_the_connection_itself() -> None:
 
 async def test_no_task_is_left_when_the_block_ends() -> None:
     async with serving() as server:
+        # What the server keeps for all that come begins with the first.
+        async with open_websocket_url(url_of(server)):
+            pass
         await settle()
         before = trio.lowlevel.current_statistics().tasks_living
         async with open_websocket_url(url_of(server)) as ws:

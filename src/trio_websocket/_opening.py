@@ -257,7 +257,8 @@ class ServerOpening(_Opening[ServerHandshake]):
         except Exception:
             # It is raised again, to who can wait for the end of it.
             return None
-        self._is_undecided = request is not None
+        if request is not None:
+            self._is_undecided = True
         return request
 
     async def _next_request(self) -> OpeningRequest:

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from fakes import Owner
 
-from trio_websocket._transports import SocketTransport, _accept, accept_sockets, is_plain_listener
+from trio_websocket._transports import SocketTransport, _accept, _hub, accept_sockets, is_plain_listener
 from trio_websocket._transports._hub import hub_of_this_run
 
 if sys.version_info < (3, 11):
@@ -100,17 +100,46 @@ async def test_the_hub_stays_as_long_as_somebody_listens() -> None:
     accepted = Accepted()
     async with await listen() as listener, trio.open_nursery() as nursery:
         nursery.start_soon(lambda: accept_sockets(listener, accepted.serve, receive_size=None))
-        await trio.testing.wait_all_tasks_blocked()
-        hub = hub_of_this_run()
+        hubs = []
         for count in (1, 2):
             async with await trio.open_tcp_stream(*name_of(listener)):
                 await accepted.wait(count)
+                hubs.append(hub_of_this_run())
                 accepted.close()
             await trio.testing.wait_all_tasks_blocked()
-            assert hub_of_this_run() is hub
+            assert hub_of_this_run() is hubs[0] is hubs[-1]
         nursery.cancel_scope.cancel()
     await trio.testing.wait_all_tasks_blocked()
-    assert hub_of_this_run() is not hub
+    assert hub_of_this_run() is not hubs[0]
+
+
+async def test_no_hub_is_needed_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(_hub, "make_poller", fail)
+    lost: list[Exception | None] = []
+
+    class Lost(Owner):
+        def connection_lost(self, error: Exception | None) -> None:
+            lost.append(error)
+
+    async with await listen() as listener, trio.open_nursery() as nursery:
+        nursery.start_soon(
+            lambda: accept_sockets(listener, lambda transport: transport.set_owner(Lost()), receive_size=None)
+        )
+        for count in (1, 2):
+            async with await trio.open_tcp_stream(*name_of(listener)) as stream:
+                assert await stream.receive_some() == b""
+            assert len(lost) == count
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_listener_that_is_closed_already_is_told_so() -> None:
+    listener = await listen()
+    await listener.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await accept_sockets(listener, Accepted().serve, receive_size=None)
 
 
 async def test_connection_that_has_gone_is_passed_over(

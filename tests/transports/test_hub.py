@@ -22,7 +22,7 @@ from support import check_echo, connected_pair, serving, url_of
 from trio_websocket import ConnectionClosed, open_websocket_url
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports import SocketTransport, _hub
-from trio_websocket._transports._hub import Hub, hub_of_this_run
+from trio_websocket._transports._hub import BUFFER_SIZE, Hub, hub_of_this_run, listening
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -64,6 +64,28 @@ async def test_hub_lives_as_long_as_there_is_a_socket() -> None:
     assert hub_tasks() == 0
     async with over_socket():
         assert hub_of_this_run() is not hub
+
+
+async def test_hub_stays_for_who_listens_and_costs_nothing_meanwhile() -> None:
+    with listening():
+        assert hub_tasks() == 0
+        transport, theirs = open_transport(Owner())
+        hub: Any = hub_of_this_run()
+        await transport.read_in_person()  # a look in vain
+        assert hub._before_waiting is not None
+        transport.abort()
+        theirs.close()
+        await settle()
+        assert hub_tasks() == 2
+        assert hub._before_waiting is None
+        async with over_socket():
+            assert hub_of_this_run() is hub
+        with listening():
+            pass
+        await settle()
+        assert hub_of_this_run() is hub
+    await settle()
+    assert hub_tasks() == 0
 
 
 async def test_socket_that_comes_as_the_last_one_goes_is_served() -> None:
@@ -427,7 +449,7 @@ class Noting(Owner):
 @pytest.mark.parametrize("receive_size", [None, 1000])
 async def test_flood_on_one_socket_does_not_starve_another(receive_size: int | None) -> None:
     log: list[tuple[str, int, int]] = []
-    limit = receive_size or 65536
+    limit = receive_size or BUFFER_SIZE
     async with (
         over_socket(owner=Noting("flooder", log), receive_size=receive_size) as (_, _, flooder),
         over_socket(owner=Noting("quiet", log)) as (_, quiet_owner, quiet),

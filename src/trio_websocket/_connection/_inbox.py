@@ -31,9 +31,12 @@ def _make_trap(abort: Callable[[Any], trio.lowlevel.Abort]) -> object:
 
 
 class _Sleep:
-    """How one receiver at a time waits in an inbox: what it yields to Trio's scheduler, and who it is.
+    """How a task that alone waits in an inbox does so. To make one costs as much as to wait, so inboxes hand them on.
 
-    To make one costs as much as to wait, so inboxes hand them on.
+    Attributes:
+        receivers: The inbox's, of whom a task that is cancelled is no longer one.
+        task: Who waits.
+        trap: What it yields to Trio's scheduler.
     """
 
     __slots__ = ("receivers", "task", "trap")
@@ -48,16 +51,16 @@ class _Sleep:
         return trio.lowlevel.Abort.SUCCEEDED
 
     def hand_on(self) -> None:
-        """Nobody waits any more."""
-        self.task = None
+        """Let the inbox go, in which nobody waits any more."""
+        self.receivers, self.task = [], None
         if len(_spare) < _SPARES:
             _spare.append(self)
         else:
-            # Together with what it yields, it would be the garbage collector's.
+            # The trap knows us: together, they would be the garbage collector's.
             self.trap = None
 
 
-# Of inboxes that have ended, for those that begin.
+# Of inboxes that have ended, for those that begin, in whatever thread: they know nothing of a run of Trio.
 _SPARES = 100
 _spare: list[_Sleep] = []
 
@@ -149,7 +152,7 @@ class Inbox:
             self.receivers.insert(0 if is_first else len(self.receivers), task)
         else:
             # Whoever waits alone, as nearly all do, need not make anew what Trio is told.
-            sleep = self._sleep or self._begin_sleep()
+            sleep = self._sleep or self._take_sleep()
             sleep.task = task
             trap = sleep.trap
             self.receivers.append(task)
@@ -197,7 +200,7 @@ class Inbox:
         self.receivers.remove(task)
         return trio.lowlevel.Abort.SUCCEEDED
 
-    def _begin_sleep(self) -> _Sleep:
+    def _take_sleep(self) -> _Sleep:
         try:
             sleep = _spare.pop()
         except IndexError:

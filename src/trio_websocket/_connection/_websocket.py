@@ -62,10 +62,8 @@ class WebSocketConnection(trio.abc.AsyncResource):
         # Endpoints are made when they are asked for.
         if logger.isEnabledFor(logging.INFO):
             # Without the query, where people put tokens.
-            logger.info(
-                "%s: open, %s, %s to %s",
-                *(self, ascii(self.path.partition("?")[0]), self.local, self.remote),
-            )
+            path = ascii(self.path.partition("?")[0])
+            logger.info("%s: open, %s, %s to %s", self, path, self.local, self.remote)
 
     def __str__(self) -> str:
         return str(self._link)

@@ -34,8 +34,8 @@ cdef inline bint _is_all(const uint8_t* table, const uint8_t* at, Py_ssize_t siz
     return True
 
 
-cdef inline bint _is_lowered(const uint8_t* at, Py_ssize_t size, const char* expected) noexcept:
-    # Whether `size` bytes are those of `expected`, whatever the case of their letters.
+cdef inline bint _is_same(const uint8_t* at, Py_ssize_t size, const char* expected) noexcept:
+    # Whether `size` bytes are `expected`, which is in lower case, whatever the case of theirs.
     cdef Py_ssize_t i
     for i in range(size):
         if _LOWER[at[i]] != <uint8_t> expected[i]:
@@ -69,9 +69,8 @@ def read_fields(bytes head not None, Py_ssize_t start):
     return tuple(fields) if end - at == 2 else None
 
 
-# What a request must not have twice, if at all; what it has, by these numbers.
+# The fields that a usual request has at most once; behind them, those that it does not have; all else.
 cdef enum:
-    _NONE = -1
     _HOST
     _UPGRADE
     _CONNECTION
@@ -79,32 +78,33 @@ cdef enum:
     _VERSION
     _PROTOCOL
     _EXTENSIONS
-    _KINDS
-    _BODY
+    _KINDS_OF_ONE
+    _OF_A_BODY
+    _OTHER
 
 
 cdef int _kind_of(const FieldLine* line) noexcept:
     cdef const uint8_t* name = line.name
     cdef Py_ssize_t size = line.name_size
     if size == 4:
-        return _HOST if _is_lowered(name, size, b"host") else _NONE
+        return _HOST if _is_same(name, size, b"host") else _OTHER
     if size == 7:
-        return _UPGRADE if _is_lowered(name, size, b"upgrade") else _NONE
+        return _UPGRADE if _is_same(name, size, b"upgrade") else _OTHER
     if size == 10:
-        return _CONNECTION if _is_lowered(name, size, b"connection") else _NONE
+        return _CONNECTION if _is_same(name, size, b"connection") else _OTHER
     if size == 14:
-        return _BODY if _is_lowered(name, size, b"content-length") else _NONE
+        return _OF_A_BODY if _is_same(name, size, b"content-length") else _OTHER
     if size == 17:
-        if _is_lowered(name, size, b"sec-websocket-key"):
+        if _is_same(name, size, b"sec-websocket-key"):
             return _KEY
-        return _BODY if _is_lowered(name, size, b"transfer-encoding") else _NONE
+        return _OF_A_BODY if _is_same(name, size, b"transfer-encoding") else _OTHER
     if size == 21:
-        return _VERSION if _is_lowered(name, size, b"sec-websocket-version") else _NONE
+        return _VERSION if _is_same(name, size, b"sec-websocket-version") else _OTHER
     if size == 22:
-        return _PROTOCOL if _is_lowered(name, size, b"sec-websocket-protocol") else _NONE
+        return _PROTOCOL if _is_same(name, size, b"sec-websocket-protocol") else _OTHER
     if size == 24:
-        return _EXTENSIONS if _is_lowered(name, size, b"sec-websocket-extensions") else _NONE
-    return _NONE
+        return _EXTENSIONS if _is_same(name, size, b"sec-websocket-extensions") else _OTHER
+    return _OTHER
 
 
 def read_request(bytes head not None, Py_ssize_t max_fields):
@@ -119,7 +119,7 @@ def read_request(bytes head not None, Py_ssize_t max_fields):
     if end - at < 11 or memcmp(at, b" HTTP/1.1\r\n", 11) != 0:
         return None
     at += 11
-    cdef FieldLine[_KINDS] found
+    cdef FieldLine[_KINDS_OF_ONE] found
     cdef FieldLine line
     cdef Py_ssize_t count = 0
     cdef int kind
@@ -130,9 +130,11 @@ def read_request(bytes head not None, Py_ssize_t max_fields):
         if at is NULL or count > max_fields:
             return None
         kind = _kind_of(&line)
-        if kind == _BODY or (kind != _NONE and found[kind].name is not NULL):
+        if kind == _OF_A_BODY:
             return None
-        if kind != _NONE:
+        if kind != _OTHER:
+            if found[kind].name is not NULL:
+                return None
             found[kind] = line
     if end - at != 2 or not _asks_for_websocket(found):
         return None
@@ -155,7 +157,7 @@ cdef bint _asks_for_websocket(const FieldLine* found) noexcept:
         return False
     if version.value_size != 2 or memcmp(version.value, b"13", 2) != 0:
         return False
-    if upgrade.value_size != 9 or not _is_lowered(upgrade.value, 9, b"websocket"):
+    if upgrade.value_size != 9 or not _is_same(upgrade.value, 9, b"websocket"):
         return False
     return _has_option(&found[_CONNECTION], b"upgrade", 7)
 
@@ -175,7 +177,7 @@ cdef bint _has_option(const FieldLine* line, const char* option, Py_ssize_t size
             at += 1
         while at < end_of_option and _is_white((end_of_option - 1)[0]):
             end_of_option -= 1
-        if end_of_option - at == size and _is_lowered(at, size, option):
+        if end_of_option - at == size and _is_same(at, size, option):
             return True
         at = comma + 1
     return False

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import trio
 
-from trio_websocket._transports._hub import hub_of_this_run
+from trio_websocket._transports._hub import listening
 from trio_websocket._transports._poller import is_pollable
 from trio_websocket._transports._socket import SocketTransport
 
@@ -53,20 +53,19 @@ async def accept_sockets(
 ) -> NoReturn:
     """Call `serve` with a transport for each connection that comes, until cancelled, or the listener is closed.
 
-    The hub of the run stays as long.
-
     Raises:
         trio.ClosedResourceError: Somebody has closed the listener.
-        OSError: It is no more, or the machine can't have a hub. What can't be accepted is no reason to stop: it is logged.
+        OSError: It is no more. What can't be accepted is no reason to stop: it is logged.
     """
     fd = listener.socket.fileno()
+    _check_open(listener, fd)
     # Trio's own accepts one connection a turn.
     sock = _Listener(listener.socket)
     # It does not block anyway; but with `socket.setdefaulttimeout`, Python would wait in its place.
     sock.setblocking(False)
     is_ip = sock.family in {socket.AF_INET, socket.AF_INET6}
     try:
-        with hub_of_this_run().kept():
+        with listening():
             while True:
                 _check_open(listener, fd)
                 await trio.lowlevel.wait_readable(fd)
@@ -89,7 +88,7 @@ async def accept_sockets(
 
 def _check_open(listener: trio.SocketListener, fd: int) -> None:
     # A descriptor that was closed may be somebody else's by now.
-    if listener.socket.fileno() != fd:
+    if fd < 0 or listener.socket.fileno() != fd:
         raise trio.ClosedResourceError("the listener was closed")
 
 

@@ -37,10 +37,11 @@ from trio_websocket._transports._memory import keep_freed_memory
 from trio_websocket._transports._pace import Pace, pace_of_this_run
 from trio_websocket._transports._poller import READABLE, Poller, make_poller
 
-__all__ = ["BUFFER_SIZE", "Hub", "HubSocket", "hub_of_this_run"]
+__all__ = ["BUFFER_SIZE", "Hub", "HubSocket", "hub_of_this_run", "listening"]
 
-# What one socket may read in one turn, so that a flood on one does not starve the others.
-BUFFER_SIZE = 65536
+# What one socket may read in one turn, so that a flood on one does not starve the others. A message of 64 KiB, as many programs
+# send large data in, comes in one piece.
+BUFFER_SIZE = 131072
 
 # It gets busy when so many sockets are served at once, looks again in so many turns before it waits, and is quiet again after
 # so many polls in a row with fewer.
@@ -144,7 +145,6 @@ class Hub:
         self.pace.is_quiet = True
         self._poller: Poller = make_poller()
         self._sockets: dict[int, HubSocket] = {}
-        self._keepers = 0
         self._is_serving = False
         self._is_ending = False
         self._looks_left = 0
@@ -161,16 +161,6 @@ class Hub:
         self._quiet_polls = _QUIET_POLLS
         trio.lowlevel.spawn_system_task(self._poll, name="trio_websocket poll")
         trio.lowlevel.spawn_system_task(self._turn, name="trio_websocket turn")
-
-    @contextlib.contextmanager
-    def kept(self) -> Iterator[None]:
-        """Stay meanwhile, with sockets or without: to begin costs as much as many messages."""
-        self._keepers += 1
-        try:
-            yield
-        finally:
-            self._keepers -= 1
-            self._wake_turner()
 
     def add(self, sock: HubSocket) -> None:
         """Serve `sock` from now on.
@@ -358,11 +348,13 @@ class Hub:
             if self._put_off:
                 self._serve_put_off()
                 await trio.lowlevel.cancel_shielded_checkpoint()
-            elif self._sockets or self._keepers:
+            elif self._sockets or _listeners.get():
+                if not self._sockets and self._before_waiting is not None:
+                    self._stop_watching()
                 self._turner = trio.lowlevel.current_task()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_sleeping)
             else:
-                # The last socket has gone.
+                # The last socket has gone, and no more will come.
                 _hub.set(None)
                 self._is_ending = True
                 self._poll_scope.cancel()
@@ -409,6 +401,7 @@ class Hub:
 
 
 _hub: trio.lowlevel.RunVar[Hub | None] = trio.lowlevel.RunVar("trio_websocket hub", None)
+_listeners: trio.lowlevel.RunVar[int] = trio.lowlevel.RunVar("trio_websocket listeners", 0)
 
 
 def hub_of_this_run() -> Hub:
@@ -418,3 +411,16 @@ def hub_of_this_run() -> Hub:
         hub = Hub()
         _hub.set(hub)
     return hub
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Have this run's hub stay meanwhile, once there is one: to begin anew for each socket costs as much as many messages."""
+    _listeners.set(_listeners.get() + 1)
+    try:
+        yield
+    finally:
+        _listeners.set(_listeners.get() - 1)
+        hub = _hub.get()
+        if hub is not None:
+            hub._wake_turner()

@@ -91,7 +91,7 @@ _ERROR_HEADERS = {
 class OpeningRequest(NamedTuple):
     """What a right request says (RFC 6455 §4.2.1).
 
-    `extensions` are the client's offers. `head` is what came, or its fields where the kernel could not take them apart.
+    `extensions` are the client's offers. `head` is what came, or, for a request that is not a usual one, its fields.
     """
 
     path: str
@@ -180,7 +180,7 @@ def response_headers(
     extra_headers: HeaderInput = (),
     extension: bytes | None = None,
 ) -> list[tuple[bytes, bytes]]:
-    """Make the header fields of a server's 101 response, behind Upgrade and Connection (RFC 6455 §4.2.2, item 5).
+    """Make the header fields of a server's 101 response, but for those that all have (RFC 6455 §4.2.2, item 5).
 
     Args:
         key: The client's key.

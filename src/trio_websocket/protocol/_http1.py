@@ -321,7 +321,7 @@ class ServerHandshake(_Handshake):
         return RequestReceived(request.path, request.headers, request.subprotocols)
 
     def next_request(self) -> OpeningRequest | None:
-        """As `next_event`, without an event of it: its headers need not be taken apart."""
+        """As `next_event`, but give no event, for which the headers would have to be taken apart."""
         if self._error is not None:
             raise self._error
         if self._request is not None:
@@ -358,7 +358,7 @@ class ServerHandshake(_Handshake):
     def accept_request(
         self, subprotocol: str | None, extra_headers: HeaderInput
     ) -> tuple[list[tuple[bytes, bytes]], PerMessageDeflate | None]:
-        """As `accept`, without an event of it: gives the header fields behind those of `SWITCHED`, and the compression."""
+        """As `accept`, but give no event: the header fields behind those of `SWITCHED`, and the compression."""
         request = self._unanswered_request()
         # RFC 6455 §4.2.2, item 5.5: the subprotocol is one of the client's.
         if subprotocol is not None and subprotocol not in request.subprotocols:

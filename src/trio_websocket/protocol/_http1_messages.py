@@ -34,9 +34,9 @@ __all__ = [
 ]
 
 MAX_HEADERS = 128
-# What each 101 response of ours begins with (RFC 6455 §4.2.2, item 5), with lower-case names.
-SWITCHED = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
+# RFC 6455 §4.2.2, item 5: what each 101 response of ours begins with, and the fields in it, with lower-case names.
 _SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+SWITCHED = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
 # RFC 9112 §4, without what is obsolete.
 _SWITCHING_LINE = re.compile(rb"HTTP/1\.1 101(?: [\t\x20-\x7e\x80-\xff]*)?\r\n")
 _OF_A_BODY = frozenset({b"content-length", b"transfer-encoding"})
