@@ -24,17 +24,20 @@ import trio
 from trio_websocket._endpoint import Endpoint
 from trio_websocket._kernel import Buffer
 from trio_websocket._transports._base import Transport, TransportOwner, without_frames
+from trio_websocket._transports._hub import BUFFER_SIZE
 from trio_websocket._transports._tls_errors import ANSWER_TO_PLAIN_HTTP, PLAIN_HTTP, eof_error
 
 __all__ = ["TlsTransport"]
 
 logger = logging.getLogger("trio-websocket")
 
-# RFC 8446 §5.1: a record has at most 2**14 bytes of plaintext. OpenSSL gets no more at once, in either direction.
+# RFC 8446 §5.1, §5.2: a record has at most 2**14 bytes of plaintext, and is sent with a header, the content's type and a tag.
+# OpenSSL gets no more at once, in either direction.
 _RECORD_SIZE = 16384
+_ENCRYPTED_SIZE = 5 + _RECORD_SIZE + 1 + 16
 
 # Bytes that are told at once: what one read of a transport can have in it, with a record that began before it.
-_BUFFER_SIZE = 65536 + _RECORD_SIZE
+_BUFFER_SIZE = BUFFER_SIZE + _RECORD_SIZE
 
 # Buffers that nobody uses. TLS in TLS takes two at a time, and so do two threads.
 _buffers: list[bytearray] = []
@@ -102,8 +105,7 @@ class TlsTransport(Transport):
         # Reading.
         self._incoming = ssl.MemoryBIO()
         self.is_paused: bool = True  # there is no owner
-        self._is_telling = False
-        self._is_turn_due = False
+        self._is_telling = self._is_turn_due = False
         self._has_ended = False  # the inner transport has
         self._is_at_eof = False  # TLS has
         self._is_eof_told = False
@@ -253,25 +255,23 @@ class TlsTransport(Transport):
         assert owner is not None
         filled = 0
         while not (self.is_paused or self._is_closing or self._is_at_eof):
-            if self._has_encrypted():
-                try:
-                    if owner.is_filling:
-                        owner.fill(self._read)
-                    else:
-                        filled += self._read(room[filled:])
-                except ssl.SSLWantReadError:
-                    # Half a record, or one for OpenSSL itself.
-                    pass
-                except ssl.SSLError as error:
-                    self._fail(error)
-                if filled > _BUFFER_SIZE - _RECORD_SIZE:
-                    owner.data_received(room[:filled])
-                    filled = 0
-            elif data:
-                self._incoming.write(data[:_RECORD_SIZE])
-                data = data[_RECORD_SIZE:]
-            else:
-                break
+            if not self._has_encrypted():
+                if not data:
+                    break
+                self._incoming.write(data[:_ENCRYPTED_SIZE])
+                data = data[_ENCRYPTED_SIZE:]
+            try:
+                if owner.is_filling:
+                    owner.fill(self._read)
+                else:
+                    filled += self._read(room[filled:])
+            except ssl.SSLWantReadError:
+                pass  # half a record, or one for OpenSSL itself
+            except ssl.SSLError as error:
+                self._fail(error)
+            if filled > _BUFFER_SIZE - _RECORD_SIZE:
+                owner.data_received(room[:filled])
+                filled = 0
         if filled:
             owner.data_received(room[:filled])
         return data
@@ -332,13 +332,14 @@ class TlsTransport(Transport):
                     rest = rest[self._tls.write(rest[:_RECORD_SIZE]) :]
                     records.append(self._outgoing.read())
             except ssl.SSLWantReadError:
-                # The peer is in the middle of telling OpenSSL something, such as a session ticket.
-                pass
+                pass  # the peer is in the middle of telling OpenSSL something, such as a session ticket
             except ssl.SSLError as error:
                 failure = error
                 break
             self._unsent += rest
-        if records:
+        if len(records) == 1:
+            self._inner.write(records[0])
+        elif records:
             self._inner.writelines(records)
         self._flush()
         if failure is not None:
