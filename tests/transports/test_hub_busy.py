@@ -49,8 +49,7 @@ async def busy_sockets(count: int = MANY, pair: SocketPair = unix_pair) -> Async
         for _ in range(count):
             owner = Echo()
             owner.transport, _, theirs = await stack.enter_async_context(over_socket(pair, owner=owner))
-            assert owner.transport.outlet is not None
-            owner.transport.outlet.max_backlog = 1000
+            owner.transport.set_max_backlog(1000)
             opened.append((owner.transport, owner, theirs))
         await settle()
         hub = hub_of_this_run()
@@ -130,8 +129,7 @@ def test_what_a_busy_hub_kept_is_sent_when_the_run_ends() -> None:
 async def test_sender_that_waits_for_a_busy_hub_goes_on() -> None:
     async with busy_sockets() as opened:
         transport, owner, theirs = opened[0]
-        assert transport.outlet is not None
-        transport.outlet.max_backlog = 1
+        transport.set_max_backlog(1)
         transport.write(b"12")
         with trio.fail_after(5):
             await transport.wait_backlog(1)
@@ -198,8 +196,7 @@ async def test_bug_in_who_hears_that_all_has_left_ends_its_connection_alone(
 
     async with busy_sockets() as opened:
         transport, owner, _ = opened[0]
-        assert transport.outlet is not None
-        transport.outlet.max_backlog = 0
+        transport.set_max_backlog(0)
         owner.backlog_drained = fail  # type: ignore[method-assign]
         for other, _, _ in opened:
             other.write(b"x")

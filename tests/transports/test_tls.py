@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 from certificates import Certificates
+from fakes import over_socket
 from tls_support import VERSIONS, TlsOwner, leaving_nothing, make_contexts, talking_tls
 
 from trio_websocket import Endpoint
@@ -436,6 +437,16 @@ async def test_backlog_is_what_the_inner_transport_has_left(certificates: Certif
         assert len(nursery.child_tasks) == 0
         assert owner.drained == 1
         assert await peer.receive_exactly(100_000) == bytes(100_000)
+
+
+async def test_what_may_leave_without_a_word_is_the_inner_transports_to_know(
+    certificates: Certificates,
+) -> None:
+    async with over_socket() as (inner, _, _):
+        tls = TlsTransport(inner, certificates.server_context(), server_side=True)
+        tls.set_max_backlog(7)
+        assert inner.outlet is not None
+        assert inner.outlet.max_backlog == 7
 
 
 class Stubborn(ssl.SSLObject):

@@ -78,7 +78,7 @@ class Link:
         self.outlet: Outlet | None = transport.outlet
         if self.outlet is not None:
             session.set_up(self.outlet)
-            self.outlet.max_backlog = options.write_backlog
+        transport.set_max_backlog(options.write_backlog)
         # Reading.
         self.inbox: Inbox = Inbox(options.message_queue_size, options.message_queue_bytes)
         self.intake: Intake = session.make_intake(

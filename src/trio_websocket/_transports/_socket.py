@@ -333,6 +333,10 @@ class SocketTransport(Transport):
                 except Exception as error:
                     self._fail(error)
 
+    def set_max_backlog(self, limit: int) -> None:
+        if self.outlet is not None:
+            self.outlet.max_backlog = limit
+
     async def wait_backlog(self, limit: int) -> None:
         if self.backlog > limit:
             await self._park()
@@ -399,8 +403,7 @@ class SocketTransport(Transport):
         self._note(error)
         self._drop_outgoing()
         self._is_readable = True
-        # There is no room to wait for any more.
-        self._unpark()
+        self._unpark()  # there is no room to wait for any more
         self.put_off()
         if not self._is_closing:
             self._set_closing()

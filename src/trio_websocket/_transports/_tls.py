@@ -362,6 +362,9 @@ class TlsTransport(Transport):
         if self._outgoing.pending:
             self._inner.write(self._outgoing.read())
 
+    def set_max_backlog(self, limit: int) -> None:
+        self._inner.set_max_backlog(limit)
+
     async def wait_backlog(self, limit: int) -> None:
         if not self._unsent:
             await self._inner.wait_backlog(limit)
@@ -373,8 +376,7 @@ class TlsTransport(Transport):
         self._unpark()
 
     async def _park(self) -> None:
-        # No lot lies idle in an idle connection.
-        self._waiters = self._waiters or trio.lowlevel.ParkingLot()
+        self._waiters = self._waiters or trio.lowlevel.ParkingLot()  # none in an idle connection
         await self._waiters.park()
 
     def _unpark(self) -> None:
@@ -397,8 +399,7 @@ class TlsTransport(Transport):
             # RFC 8446 §6.1: each party MUST send a close_notify before it closes; none has to wait for the other's.
             self._tls.unwrap()
         except ssl.SSLError:
-            # Want read: that is the peer's. Else: the peer is in the middle of something, and hears TCP's end only.
-            pass
+            pass  # it waits for the peer's; or the peer is in the middle of something, and hears TCP's end only
         self._flush()
         self._inner.close(timeout=timeout, linger=linger, shutdown=shutdown)
 
@@ -432,7 +433,6 @@ class TlsTransport(Transport):
             try:
                 owner.connection_lost(self._error)
             except Exception:
-                # As in _turn.
                 logger.exception("the connection to %s failed", self.remote)
 
 
