@@ -6,6 +6,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from trio_websocket import (
     ConnectionRejected,
     HandshakeError,
     TLSFailed,
+    WebSocketRequest,
     WebSocketServer,
     open_websocket_url,
     serve_websocket,
@@ -229,3 +231,40 @@ async def test_stream_with_tls_of_trios_tells_its_alert_too(certificates: Certif
         ) as caught:
             await wrap_server_stream(nursery, stream)
         assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
+class Stubborn(ssl.SSLObject):
+    """OpenSSL in the middle of a message of its peer's, such as a session ticket in two records."""
+
+    is_busy = False
+
+    def write(self, data: Any) -> int:
+        if self.is_busy:
+            raise ssl.SSLWantReadError
+        return super().write(data)
+
+
+async def test_ping_that_was_left_for_what_openssl_could_not_send_is_answered(
+    certificates: Certificates,
+) -> None:
+    context = certificates.server_context()
+    context.sslobject_class = Stubborn
+    handed_over = trio.Event()
+
+    async def handler(request: WebSocketRequest) -> None:
+        ws = await request.accept()
+        openssl: Any = ws._link.transport._tls  # type: ignore[attr-defined]
+        openssl.is_busy = True
+        await ws.send_message(bytes(100))
+        openssl.is_busy = False
+        handed_over.set()
+        await ws.wait_closed()
+
+    async with (
+        serving(handler, context, write_backlog=10) as server,
+        open_websocket_url(url_of(server), ssl_context=certificates.client_context()) as ws,
+    ):
+        await handed_over.wait()
+        with trio.fail_after(5):
+            await ws.ping()
+        assert await ws.get_message() == bytes(100)

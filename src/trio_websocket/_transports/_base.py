@@ -41,7 +41,7 @@ class TransportOwner(Protocol):
         """The peer will send no more. At most once."""
 
     def backlog_drained(self) -> None:
-        """All that was handed over has left; told at least if that was more than what `set_max_backlog` was given."""
+        """What was handed over has left; told at least if it was more than what `set_max_backlog` was given."""
 
     def connection_lost(self, error: Exception | None) -> None:
         """The transport is closed and holds nothing any more; `error` is what ended it, if it was not asked to end.
@@ -96,8 +96,8 @@ class Transport(abc.ABC):
         """Take several parts over as one, without a copy where the transport can."""
         self.write(b"".join(parts))
 
-    def set_max_backlog(self, limit: int) -> None:  # noqa: B027  A transport may tell of all.
-        """Let nobody call `wait_backlog` with less, nor need `backlog_drained` after less: so less may leave without a word."""
+    def set_max_backlog(self, limit: int) -> None:  # noqa: B027  Many tell more than they need to.
+        """Take the owner's word that nobody will call `wait_backlog` with less, or need `backlog_drained` after less."""
 
     @abc.abstractmethod
     async def wait_backlog(self, limit: int) -> None:

@@ -13,7 +13,7 @@ Theory of operation
     sent by one call before the run looks again: to send it one by one would wake a peer that runs out of work and sleeps before
     it gets to the next.
 
-    The hub begins with the first socket of a run and ends with the last, or when nobody listens for more. What goes wrong with
+    The hub begins with the first socket of a run, and ends when there is none and nobody listens for more. What goes wrong with
     one socket ends that socket; the hub never sees it.
 
     With one or two busy sockets the hub's own task costs more than it saves, so it keeps an eye on how many it serves at
@@ -376,6 +376,10 @@ class Hub:
         if self._put_off or not self._sockets:
             self._wake_turner()
 
+    def consider_ending(self) -> None:
+        """End soon, if there is no socket and nobody listens any more."""
+        self._wake_turner()
+
     def _wake_turner(self) -> None:
         task, self._turner = self._turner, None
         if task is not None:
@@ -423,4 +427,4 @@ def listening() -> Iterator[None]:
         _listeners.set(_listeners.get() - 1)
         hub = _hub.get()
         if hub is not None:
-            hub._wake_turner()
+            hub.consider_ending()

@@ -19,5 +19,5 @@ _BLOCK = 4 * 2**20
 @functools.cache
 def keep_freed_memory() -> None:
     """Have up to 8 MiB kept, in the whole process, by those that use glibc and have not decided about it; once."""
-    # It is never written to, so it costs no memory.
+    # Mapped, and freed at once; nothing is written to it, so it costs no memory.
     bytes(_BLOCK)

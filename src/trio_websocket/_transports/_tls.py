@@ -31,8 +31,8 @@ __all__ = ["TlsTransport"]
 
 logger = logging.getLogger("trio-websocket")
 
-# RFC 8446 §5.1, §5.2: a record has at most 2**14 bytes of plaintext, and is sent with a header, the content's type and a tag.
-# OpenSSL gets no more at once, in either direction.
+# RFC 8446 §5.1: a record has at most 2**14 bytes of plaintext. OpenSSL gets no more at once to encrypt; and to decrypt, what such
+# a record most often is when it is sent, §5.2: with a header, the content's type and a tag.
 _RECORD_SIZE = 16384
 _ENCRYPTED_SIZE = 5 + _RECORD_SIZE + 1 + 16
 
@@ -357,6 +357,7 @@ class TlsTransport(Transport):
             unsent, self._unsent = self._unsent, bytearray()
             self._encrypt([unsent])
             self._unpark()
+            self.backlog_drained()
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -427,9 +428,8 @@ class TlsTransport(Transport):
         self._is_closing = True
         self._unsent.clear()
         owner, self._owner = self._owner, None
-        if not self._is_lost_told:
+        if owner is not None and not self._is_lost_told:
             self._is_lost_told = True
-            assert owner is not None
             try:
                 owner.connection_lost(self._error)
             except Exception:
