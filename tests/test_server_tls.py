@@ -6,7 +6,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 import trio
@@ -14,6 +13,7 @@ import trio.testing
 import trustme
 from certificates import Certificates
 from support import HOST, RawPeer, check_echo, echo, request_head, serving, url_of
+from tls_support import Stubborn, stubborn
 
 from trio_websocket import (
     ConnectionRejected,
@@ -233,30 +233,20 @@ async def test_stream_with_tls_of_trios_tells_its_alert_too(certificates: Certif
         assert isinstance(caught.value.__cause__, ssl.SSLError)
 
 
-class Stubborn(ssl.SSLObject):
-    """OpenSSL in the middle of a message of its peer's, such as a session ticket in two records."""
-
-    is_busy = False
-
-    def write(self, data: Any) -> int:
-        if self.is_busy:
-            raise ssl.SSLWantReadError
-        return super().write(data)
-
-
 async def test_ping_that_was_left_for_what_openssl_could_not_send_is_answered(
     certificates: Certificates,
 ) -> None:
     context = certificates.server_context()
-    context.sslobject_class = Stubborn
+    stubborn(context)
     handed_over = trio.Event()
 
     async def handler(request: WebSocketRequest) -> None:
         ws = await request.accept()
-        openssl: Any = ws._link.transport._tls  # type: ignore[attr-defined]
-        openssl.is_busy = True
+        openssl = ws._link.transport._tls  # type: ignore[attr-defined]
+        assert isinstance(openssl, Stubborn)
+        openssl.failure = ssl.SSLWantReadError()
         await ws.send_message(bytes(100))
-        openssl.is_busy = False
+        openssl.failure = None
         handed_over.set()
         await ws.wait_closed()
 

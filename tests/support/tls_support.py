@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import trio
 import trio.testing
@@ -117,6 +118,22 @@ class TlsPeer:
         if not data:
             raise EOFError("the transport has ended without a close_notify")
         self.incoming.write(data)
+
+
+class Stubborn(ssl.SSLObject):
+    """OpenSSL in the middle of a message of its peer's, such as a session ticket in two records."""
+
+    failure: ssl.SSLError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.failure is not None:
+            raise self.failure
+        return super().write(data)
+
+
+def stubborn(context: ssl.SSLContext) -> None:
+    """Have `context` make such ones, which are as usual while there is no `failure`."""
+    context.sslobject_class = Stubborn
 
 
 def make_contexts(

@@ -11,7 +11,7 @@ import trio
 import trio.testing
 from certificates import Certificates
 from fakes import over_socket
-from tls_support import VERSIONS, TlsOwner, leaving_nothing, make_contexts, talking_tls
+from tls_support import VERSIONS, Stubborn, TlsOwner, leaving_nothing, make_contexts, stubborn, talking_tls
 
 from trio_websocket import Endpoint
 from trio_websocket._kernel import Buffer
@@ -447,21 +447,6 @@ async def test_what_may_leave_without_a_word_is_the_inner_transports_to_know(
         tls.set_max_backlog(7)
         assert inner.outlet is not None
         assert inner.outlet.max_backlog == 7
-
-
-class Stubborn(ssl.SSLObject):
-    """OpenSSL in the middle of a message of its peer's, such as a session ticket in two records."""
-
-    failure: ssl.SSLError | None = None
-
-    def write(self, data: Any) -> int:
-        if self.failure is not None:
-            raise self.failure
-        return super().write(data)
-
-
-def stubborn(context: ssl.SSLContext) -> None:
-    context.sslobject_class = Stubborn
 
 
 async def test_what_openssl_cannot_send_yet_waits_until_it_has_read_on(certificates: Certificates) -> None:

@@ -1,8 +1,8 @@
 """How much of the memory that is free the process keeps, rather than give it back to the system and ask for it again.
 
 glibc gives what lies at the end of its heap back as soon as that is over 128 KiB, and maps what is larger anew each time. What
-comes anew is cleared and mapped page by page, at its first use: for a message of a megabyte that takes longer than to receive
-and to send it. glibc learns from what it sees, though (mallopt(3), M_MMAP_THRESHOLD): when a mapped block is freed, blocks up to
+comes anew is cleared and mapped page by page, at its first use: a client that echoes a megabyte spends nearly half of its time
+on that. glibc learns from what it sees, though (mallopt(3), M_MMAP_THRESHOLD): when a mapped block is freed, blocks up to
 its size are taken from the heap from then on, and twice as much stays at the end of that. So it is shown one.
 """
 
